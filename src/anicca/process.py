@@ -38,9 +38,7 @@ class Completed:
 class ProgramError(AniccaError):
     """A program failed, was not found or took too long. `status` is its own, never ours; None if it has none."""
 
-    def __init__(
-        self, message: str, *, status: int | None = None, tail: str = "", hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int | None = None, tail: str = "", hint: str | None = None) -> None:
         super().__init__(message, hint=hint, detail=tail or None)
         self.status = status
 
@@ -65,7 +63,7 @@ def run(
     """
     args = tuple(os.fspath(a) for a in argv)
     try:
-        child = subprocess.Popen(  # noqa: S603 (this is the door)
+        child = subprocess.Popen(
             args,
             env=None if env is None else dict(env),
             cwd=cwd,
@@ -78,9 +76,7 @@ def run(
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise
-        raise ProgramError(
-            f"{args[0]}: program not found", hint=f"install the package that has {args[0]}"
-        ) from error
+        raise ProgramError(f"{args[0]}: program not found", hint=f"install the package that has {args[0]}") from error
     except OSError as error:
         raise ProgramError(f"{args[0]}: cannot be started: {error.strerror}") from error
     try:
