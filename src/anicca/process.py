@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,12 +74,10 @@ def run(
             start_new_session=True,
             pass_fds=pass_fds,
         )
-    except FileNotFoundError as error:
+    except OSError as error:
         if cwd is not None and not cwd.is_dir():
             raise
-        raise ProgramError(f"{args[0]}: program not found", hint=f"install the package that has {args[0]}") from error
-    except OSError as error:
-        raise ProgramError(f"{args[0]}: cannot be started: {error.strerror}") from error
+        raise _cannot_start(args[0], error) from error
     try:
         if on_line is None:
             out, err = child.communicate(stdin, timeout=timeout_seconds)
@@ -95,6 +94,89 @@ def run(
         tail = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
         raise ProgramError(f"{args[0]}: {_how(done.status)}", status=done.status, tail="\n".join(tail))
     return done
+
+
+class Child:
+    """A program that goes on while we do other things; made by `start`. Whoever starts it ends it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        """Its process id, also the id of its process group."""
+        return self._popen.pid
+
+    def poll(self) -> int | None:
+        """Its status if it has ended (negative: the signal that ended it), else None."""
+        return self._popen.poll()
+
+    def wait(self, timeout_seconds: float) -> int | None:
+        """Its status as soon as it ends, None if it still runs after that time."""
+        try:
+            return self._popen.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        """SIGKILL, at once, for its whole process group: what a power cut is to a virtual machine."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait(10)
+
+    def end(self) -> None:
+        """Interrupt, terminate, kill: each with a short time to comply. Ended already is fine."""
+        _end(self._popen)
+
+
+def start(
+    argv: Sequence[str | Path],
+    *,
+    output: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Child:
+    """Start a program in the background, in a process group of its own, stdout and stderr appended to `output`.
+
+    Raises `ProgramError` if it cannot be started.
+    """
+    args = tuple(os.fspath(a) for a in argv)
+    with output.open("ab") as log:
+        try:
+            return Child(
+                subprocess.Popen(
+                    args,
+                    env=None if env is None else dict(env),
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+        except OSError as error:
+            raise _cannot_start(args[0], error) from error
+
+
+def run_on_terminal(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> int:
+    """Give our terminal to a program until it ends; its status. Interrupts are for it, not for us."""
+    args = tuple(os.fspath(a) for a in argv)
+    # A handler, not SIG_IGN: the child would inherit that.
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.run(args, env=None if env is None else dict(env), check=False).returncode
+    except OSError as error:
+        raise _cannot_start(args[0], error) from error
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _cannot_start(program: str, error: OSError) -> ProgramError:
+    """The error for a program that the system would not start."""
+    if isinstance(error, FileNotFoundError):
+        return ProgramError(f"{program}: program not found", hint=f"install the package that has {program}")
+    return ProgramError(f"{program}: cannot be started: {error.strerror}")
 
 
 def _how(status: int) -> str:
