@@ -1,0 +1,45 @@
+"""What a host may say, how sayings combine, and the spec that comes of it: pure data.
+
+The words of a `host.py` are re-exported here. Knows nothing of packages' contents, of the store or of disks; only
+`load` touches the world.
+"""
+
+from anicca.declare.host import (
+    Absent,
+    Directory,
+    Disk,
+    File,
+    Group,
+    Host,
+    Link,
+    Part,
+    Persist,
+    Unit,
+    User,
+    absent,
+)
+from anicca.declare.network import Dhcp, Static, Unmanaged
+from anicca.declare.rank import default, force
+from anicca.declare.root import F2fs, Tmpfs
+
+__all__ = [
+    "Absent",
+    "Dhcp",
+    "Directory",
+    "Disk",
+    "F2fs",
+    "File",
+    "Group",
+    "Host",
+    "Link",
+    "Part",
+    "Persist",
+    "Static",
+    "Tmpfs",
+    "Unit",
+    "Unmanaged",
+    "User",
+    "absent",
+    "default",
+    "force",
+]

@@ -1,0 +1,123 @@
+"""Loading a `host.py`: the one place of this layer that touches the world."""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anicca.declare.combine import combine
+from anicca.declare.host import Host
+from anicca.errors import DeclarationError, Fault, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
+
+    from anicca.declare.spec import Spec
+
+MODULE = "__anicca_host__"
+"""What the module of a loaded `host.py` is called."""
+
+
+def evaluate(host_file: Path) -> Spec:
+    """The spec of the host that a file declares. Raises `DeclarationError` with every fault found."""
+    return combine(load(host_file))
+
+
+def load(host_file: Path) -> Host:
+    """The `host` of a Python file. Files beside it can be imported; nothing is written and no bytecode read."""
+    name = os.fspath(host_file)
+    start = Place(name, 1)
+    if not host_file.is_file():
+        raise DeclarationError(Fault(message="no such file", places=(start,)))
+    beside = _Beside(host_file.parent)
+    before = dict(sys.modules)
+    sys.meta_path.insert(0, beside)
+    try:
+        spec = importlib.util.spec_from_loader(MODULE, _Source(MODULE, name))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[MODULE] = module
+        spec.loader.exec_module(module)
+    except DeclarationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DeclarationError(_fault(error, name, beside.directory)) from error
+    finally:
+        sys.meta_path.remove(beside)
+        # Two hosts may each have a `web.py` of their own beside them.
+        for own in (MODULE, *beside.found):
+            sys.modules.pop(own, None)
+            if own in before:
+                sys.modules[own] = before[own]
+    return _host(module, start)
+
+
+def _host(module: ModuleType, start: Place) -> Host:
+    """The module's `host`, or the fault that says what is there instead."""
+    host = getattr(module, "host", None)
+    if isinstance(host, Host):
+        return host
+    others = [name for name, value in vars(module).items() if isinstance(value, Host)]
+    if host is None and others:
+        raise DeclarationError(
+            Fault(message=f"no host: the Host here is named {others[0]}", places=(start,), hint="name it host")
+        )
+    if host is None:
+        message, hint = "no host: the file assigns none", 'add: host = Host(name="…", …)'
+    else:
+        message, hint = f"host is of type {type(host).__name__}, not Host", None
+    raise DeclarationError(Fault(message=message, places=(start,), hint=hint))
+
+
+class _Source(importlib.machinery.SourceFileLoader):
+    """A loader that compiles afresh under the name that the person gave, so that places read as typed."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+class _Beside(importlib.abc.MetaPathFinder):
+    """Finds modules and packages in the directory of the host's file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.found: list[str] = []
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        name = fullname.rpartition(".")[2]
+        for directory in (self.directory,) if path is None else map(Path, path):
+            for file in (directory / name / "__init__.py", directory / f"{name}.py"):
+                if file.is_file():
+                    self.found.append(fullname)
+                    loader = _Source(fullname, str(file))
+                    return importlib.util.spec_from_file_location(fullname, file, loader=loader)
+        return None
+
+
+def _fault(error: BaseException, name: str, directory: Path) -> Fault:
+    """What a person did wrong, at the innermost line of theirs."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return Fault(message=f"syntax error: {error.msg}", places=(Place(error.filename, error.lineno or 1),))
+    own = [
+        Place(frame.filename, frame.lineno or 1)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(directory)
+    ]
+    place = own[-1] if own else Place(name, 1)
+    if isinstance(error, SystemExit):
+        return Fault(message="it calls exit: a declaration has no effects", places=(place,))
+    hint = None
+    if isinstance(error, ModuleNotFoundError):
+        hint = f"modules are looked for in {directory} and where Python finds its own"
+    return Fault(message="".join(traceback.format_exception_only(error)).strip(), places=(place,), hint=hint)
