@@ -95,7 +95,7 @@ def dump(
 ) -> Iterator[bytes]:
     """The NAR of a tree on disk, in chunks of some hundred KiB.
 
-    `visit` is called for each entry after it was read, children before their directory, with its path and status:
+    `visit` is called for each entry before it is read, a directory before its children, with its path and status:
     the way for canonical metadata to be set in the same walk. `keep` says of each entry below the top whether it is
     part of the NAR. Raises AniccaError on anything that is not a file, a directory or a link, and on a file that
     changes its size meanwhile.
@@ -129,6 +129,8 @@ class _Dump:
     def _walk(self, path: bytes, status: os.stat_result) -> Iterator[bytes]:
         mode = status.st_mode
         parts = self._parts
+        if self._visit is not None:
+            self._visit(path, status)
         if stat.S_ISREG(mode):
             yield from self._file(path, status)
         elif stat.S_ISDIR(mode):
@@ -152,8 +154,6 @@ class _Dump:
                 f"{os.fsdecode(path)}: {_kind(mode)} cannot be a store object",
                 hint="the store holds regular files, directories and symbolic links",
             )
-        if self._visit is not None:
-            self._visit(path, status)
         if self._size >= CHUNK_BYTES:
             yield self._flush()
 

@@ -1,0 +1,193 @@
+"""Building derivations in the order of their needs, several at a time."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
+
+from anicca.errors import AniccaError
+from anicca.events import Advanced, Finished, Started, ignore
+from anicca.store.derivation import from_derivation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from anicca.events import Report
+    from anicca.store.context import Builtin
+    from anicca.store.derivation import Instantiated
+    from anicca.store.local import LocalStore
+    from anicca.store.path import StorePath
+    from anicca.store.running import Limits
+
+    Substitute = Callable[[set[StorePath]], object]
+
+
+def build(
+    store: LocalStore,
+    goals: Sequence[Instantiated],
+    *,
+    builders: Mapping[str, Builtin] | None = None,
+    report: Report = ignore,
+    jobs: int = 1,
+    cores: int = 0,
+    keep_failed: bool = False,
+    keep_going: bool = False,
+    check: bool = False,
+    limits: Limits | None = None,
+    substitute: Substitute | None = None,
+) -> dict[StorePath, dict[str, StorePath]]:
+    """Make all outputs of `goals` valid; the outputs of each by the derivation's path.
+
+    What is valid already is not built (with `check`, goals are built again and compared). `substitute` is offered
+    the outputs that are missing and may make some valid. Up to `jobs` derivations are built at once. The first
+    failure ends the others and is raised, with `keep_going` after all that can still be built. An interrupt ends all
+    builders, then goes on as KeyboardInterrupt.
+    """
+    result = {goal.path: dict(goal.outputs) for goal in goals}
+    todo = {goal.path: goal for goal in goals} if check else plan(store, goals)
+    if substitute is not None and todo and not check:
+        substitute({p for item in todo.values() for p in item.outputs.values()})
+        todo = plan(store, goals)
+    if not todo:
+        return result
+    store.add_derivation(*todo.values())
+    if check:
+        build(store, [i for goal in goals for i in goal.inputs], builders=builders, report=report, jobs=jobs)
+    from anicca.store.context import Settings  # noqa: PLC0415 (nothing to build needs none of it)
+    from anicca.store.running import Limits as NoLimits  # noqa: PLC0415
+
+    settings = Settings(
+        builders=_with_own(builders or {}),
+        cores=cores,
+        keep_failed=keep_failed,
+        check=check,
+        limits=limits or NoLimits(),
+    )
+    _Run(store, todo, settings, report, keep_going=keep_going).all(jobs)
+    return result
+
+
+def plan(store: LocalStore, goals: Sequence[Instantiated]) -> dict[StorePath, Instantiated]:
+    """What must be built for all outputs of `goals` to be valid: nothing whose outputs are."""
+    todo: dict[StorePath, Instantiated] = {}
+    level: dict[StorePath, Instantiated] = {goal.path: goal for goal in goals}
+    wanted: dict[StorePath, set[StorePath]] = {goal.path: set(goal.outputs.values()) for goal in goals}
+    seen: dict[StorePath, set[StorePath]] = {}
+    while level:
+        valid = store.valid({p for path in level for p in wanted[path]})
+        following: dict[StorePath, Instantiated] = {}
+        for path, item in level.items():
+            fresh = wanted[path] - seen.get(path, set())
+            seen.setdefault(path, set()).update(fresh)
+            if path in todo or fresh <= valid:
+                continue
+            todo[path] = item
+            for needed in item.inputs:
+                names = item.drv.input_derivations[needed.path]
+                wanted.setdefault(needed.path, set()).update(needed.outputs[n] for n in names)
+                following[needed.path] = needed
+        level = following
+    return todo
+
+
+def load(store: LocalStore, paths: Iterable[StorePath]) -> list[Instantiated]:
+    """The derivations in `.drv` files of the store, with their inputs. AniccaError if one is not what it claims."""
+    loaded: dict[StorePath, Instantiated] = {}
+    goals = list(paths)
+    stack = list(goals)
+    while stack:
+        path = stack[-1]
+        if path in loaded:
+            stack.pop()
+            continue
+        drv = store.read_derivation(path)
+        missing = [p for p in drv.input_derivations if p not in loaded]
+        if missing:
+            if set(missing) & set(stack):
+                raise AniccaError(f"{path}: needs itself")
+            stack += missing
+            continue
+        try:
+            loaded[path] = from_derivation(drv, path, loaded)
+        except ValueError as error:
+            raise AniccaError(str(error)) from error
+        stack.pop()
+    return [loaded[path] for path in goals]
+
+
+def _with_own(builders: Mapping[str, Builtin]) -> Mapping[str, Builtin]:
+    """The caller's builders and those of the store itself."""
+    from anicca.store.fetch import fetchurl  # noqa: PLC0415 (where used)
+
+    return {"builtin:fetchurl": fetchurl, **builders}
+
+
+class _Run:
+    """One run over what is to be built."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        todo: Mapping[StorePath, Instantiated],
+        settings: object,
+        report: Report,
+        *,
+        keep_going: bool,
+    ) -> None:
+        from anicca.store.context import Settings  # noqa: PLC0415 (see `build`)
+
+        assert isinstance(settings, Settings)
+        self._settings = settings
+        self._store = store
+        self._todo = dict(todo)
+        self._report = report
+        self._keep_going = keep_going
+        self._missing = {path: {i.path for i in item.inputs if i.path in todo} for path, item in self._todo.items()}
+        self._needed_by: dict[StorePath, list[StorePath]] = {}
+        for path, missing in self._missing.items():
+            for other in missing:
+                self._needed_by.setdefault(other, []).append(path)
+
+    def all(self, jobs: int) -> None:
+        """Build everything."""
+        from anicca.store.realise import realise  # noqa: PLC0415 (see `build`)
+        from anicca.store.running import Cancel, Cancelled  # noqa: PLC0415
+
+        ready = [path for path, missing in self._missing.items() if not missing]
+        errors: list[BaseException] = []
+        done = 0
+        self._report(Started(task="build", total=len(self._todo), unit="derivations"))
+        with Cancel() as cancel, ThreadPoolExecutor(max(1, jobs), "build") as pool:
+            running: dict[Future[None], StorePath] = {}
+            try:
+                while running or (ready and (not errors or self._keep_going)):
+                    while ready and len(running) < jobs and (not errors or self._keep_going):
+                        path = ready.pop(0)
+                        item = self._todo[path]
+                        running[pool.submit(realise, self._store, item, self._settings, self._report, cancel)] = path
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        path = running.pop(future)
+                        error = future.exception()
+                        if error is None:
+                            done += 1
+                            self._report(Advanced(task="build", done=done, note=self._todo[path].drv.name))
+                            ready += self._free(path)
+                        elif not isinstance(error, Cancelled):
+                            errors.append(error)
+                            if not self._keep_going:
+                                cancel.ask()
+            except BaseException:
+                cancel.ask()
+                raise
+        if errors:
+            raise errors[0]
+        self._report(Finished(task="build"))
+
+    def _free(self, path: StorePath) -> list[StorePath]:
+        """What can be built now that `path` is."""
+        free = []
+        for other in self._needed_by.get(path, ()):
+            self._missing[other].discard(path)
+            if not self._missing[other]:
+                free.append(other)
+        return free

@@ -1,0 +1,98 @@
+"""Temporary roots: paths that this process works on, protected from every garbage collector, Nix's too.
+
+The file `temproots/<pid>-<n>` holds them, NUL-terminated; we hold a lock on it as long as they count. While a
+collector runs it is told of new ones through its socket (nix `gc.cc`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from anicca.store.locks import lock, open_lock, unlock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from anicca.store.path import StorePath
+
+_COUNTER = itertools.count()
+
+
+class TempRoots:
+    """The temporary roots of one open store. Safe to share between threads."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state = state_dir
+        self._lock = threading.Lock()
+        self._known: set[StorePath] = set()
+        self._pid = 0
+        self._fd = -1
+        self._gc_fd = -1
+        self._file: Path | None = None
+
+    def add(self, paths: Iterable[StorePath]) -> None:
+        """Protect `paths`, valid already or not, until `close`. Returns when every collector knows."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._open()
+            fresh = [p for p in paths if p not in self._known]
+            if not fresh:
+                return
+            while not self._announce(fresh):
+                time.sleep(0.05)
+            self._known.update(fresh)
+
+    def close(self) -> None:
+        """Protect nothing any more."""
+        with self._lock:
+            if self._pid == os.getpid():
+                if self._file is not None:
+                    self._file.unlink(missing_ok=True)
+                os.close(self._fd)
+                os.close(self._gc_fd)
+            self._pid = 0
+            self._known.clear()
+
+    def _open(self) -> None:
+        """Make our file; a collector that finds it before it is locked deletes it, so look again."""
+        self._known.clear()
+        self._pid = os.getpid()
+        directory = self._state / "temproots"
+        self._gc_fd = open_lock(self._state / "gc.lock")
+        while True:
+            file = directory / f"{self._pid}-{next(_COUNTER)}"
+            file.unlink(missing_ok=True)
+            fd = open_lock(file)
+            lock(fd, exclusive=True)
+            if os.fstat(fd).st_size == 0 and file.exists():
+                self._file, self._fd = file, fd
+                return
+            os.close(fd)
+
+    def _announce(self, paths: list[StorePath]) -> bool:
+        """Make sure that a running collector, if any, knows. False: it ended or began meanwhile, try again."""
+        if lock(self._gc_fd, exclusive=False, wait=False):
+            # No collector runs, and none can begin before the paths are in our file.
+            self._write(paths)
+            unlock(self._gc_fd)
+            return True
+        try:
+            with socket.socket(socket.AF_UNIX) as channel:
+                channel.connect(os.fspath(self._state / "gc-socket" / "socket"))
+                for path in paths:
+                    channel.sendall(f"{path}\n".encode())
+                    if channel.recv(1) != b"1":
+                        return False
+        except (FileNotFoundError, ConnectionError):
+            return False
+        self._write(paths)
+        return True
+
+    def _write(self, paths: list[StorePath]) -> None:
+        os.write(self._fd, b"".join(str(p).encode() + b"\0" for p in paths))
