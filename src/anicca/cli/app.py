@@ -1,0 +1,113 @@
+"""The `anicca` command: global options, its commands by name, and the one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anicca import __version__
+from anicca.cli.context import Context
+from anicca.errors import AniccaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "build": "build the system that a host.py declares and print its store path",
+    "demo": "build the example host, boot it, break it, and show that it comes back the same",
+    "image": "write a bootable disk image of a host",
+    "lock": "pin every package and every uid and gid of a host",
+    "show": "show the merged spec of a host and where each value was said",
+    "store": "look into the store, check it, collect its garbage",
+    "vm": "boot a host in a virtual machine, console on this terminal",
+}
+"""Each is the function of that name in the module of that name, imported when it is used."""
+
+BUG, INTERRUPTED = 70, 130
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when used, so that `anicca --version` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The commands' names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: Any = getattr(import_module(f"anicca.cli.{cmd_name}"), cmd_name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list for `--help`, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--store",
+    "store_root",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="ANICCA_STORE",
+    help="Keep the store in DIR/nix/store instead of /nix/store.",
+    metavar="DIR",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print results as JSON, progress as JSON lines.")
+@click.option("-v", "--verbose", count=True, help="Show what programs print; twice: more.")
+@click.version_option(__version__, prog_name="anicca", message="%(prog)s %(version)s")
+@click.pass_context
+def app(context: click.Context, *, store_root: Path | None, as_json: bool, verbose: int) -> None:
+    """Congruent Debian hosts, declared in Python, on a root that forgets."""
+    from anicca.cli.render import make_report  # noqa: PLC0415
+
+    context.obj = Context(
+        store_root=store_root,
+        json=as_json,
+        verbose=verbose,
+        report=make_report(as_json=as_json, verbose=verbose, closer=context.call_on_close),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    if arguments is None and sys.argv[1:] == ["--version"]:
+        click.echo(f"anicca {__version__}")
+        return
+    try:
+        app.main(args=None if arguments is None else list(arguments), prog_name="anicca", standalone_mode=False)
+    except click.exceptions.Abort:
+        _interrupted()
+    except KeyboardInterrupt:
+        _interrupted()
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AniccaError as error:
+        from anicca.cli.render import show_error  # noqa: PLC0415
+
+        show_error(error)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # Who read our output has seen enough. Nothing may be written to it at exit either.
+        sys.stdout = None  # type: ignore[assignment]
+        sys.exit(1)
+    except Exception:
+        from anicca.cli.render import show_bug  # noqa: PLC0415
+
+        show_bug()
+        sys.exit(BUG)
+
+
+def _interrupted() -> None:
+    click.echo("interrupted; what was finished is kept, the next run goes on from there", err=True)
+    sys.exit(INTERRUPTED)

@@ -1,0 +1,53 @@
+"""`anicca build`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
+
+
+@click.command()
+@click.argument("host", type=HOST_FILE)
+@click.option("--dry-run", is_flag=True, help="Print what would be fetched and built; change nothing.")
+@click.option("--keep-failed", is_flag=True, help="Keep the folder of a build that fails, and say where it is.")
+@click.pass_obj
+def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool) -> None:
+    """Build the system that HOST declares and print its store path."""
+    from anicca.system.build import find_work, realise  # noqa: PLC0415
+    from anicca.system.locking import require_lock  # noqa: PLC0415
+    from anicca.system.plan import plan_system  # noqa: PLC0415
+
+    spec = evaluate(context, host)
+    lock = require_lock(spec, host)
+    plan = plan_system(spec, lock)
+    with context.open_store() as store:
+        if dry_run:
+            from anicca.cli.render import size_text  # noqa: PLC0415
+
+            work = find_work(store, [plan.system])
+            lines = [f"fetch {pin.name} {pin.version} ({size_text(pin.size_bytes)})" for pin in work.fetch]
+            lines += [f"unpack {step.drv.name}" for step in work.unpack]
+            lines += [f"build {step.drv.name}" for step in work.steps]
+            if work.fetch:
+                lines.append(f"in all {len(work.fetch)} packages, {size_text(work.fetch_bytes)}, less what is cached")
+            record = {
+                "fetch": [{"name": pin.name, "version": pin.version, "size": pin.size_bytes} for pin in work.fetch],
+                "unpack": [str(step.path) for step in work.unpack],
+                "build": [str(step.path) for step in work.steps],
+                "system": str(plan.system.out),
+            }
+            context.print(record, "\n".join(lines) or "nothing: the system is in the store")
+            return
+        realise(
+            store,
+            [plan.system],
+            plan.environment,
+            make_fetcher(spec, lock),
+            keep_failed=keep_failed,
+            report=context.report,
+        )
+        record = {"system": str(plan.system.out), "path": str(store.physical(plan.system.out))}
+    context.print(record, str(plan.system.out))

@@ -1,0 +1,75 @@
+"""What every command gets: the global options, the store, how progress is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from anicca import events
+
+if TYPE_CHECKING:
+    from anicca.debian.fetch import Fetcher
+    from anicca.debian.lock import Lock
+    from anicca.declare.spec import Spec
+    from anicca.events import Report
+    from anicca.store import LocalStore
+
+HOST_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """The global options. click hands it to commands that ask with `@click.pass_obj`."""
+
+    store_root: Path | None = None
+    json: bool = False
+    verbose: int = 0
+    report: Report = field(default=events.ignore)
+
+    def open_store(self) -> LocalStore:
+        """The store that `--store` names. Made when first written to."""
+        from anicca.store import LocalStore  # noqa: PLC0415 (commands that need no store start faster)
+
+        return LocalStore.open(self.store_root)
+
+    def print(self, record: Any, text: str) -> None:
+        """The result: `record` as JSON where asked for, else `text`."""
+        if self.json:
+            click.echo(json.dumps(record, indent=2, sort_keys=True))
+        elif text:
+            click.echo(text)
+
+
+def evaluate(context: Context, host: Path) -> Spec:
+    """The spec of a host's file; its warnings are reported."""
+    from anicca.declare.load import evaluate as evaluate_file  # noqa: PLC0415
+
+    spec = evaluate_file(host)
+    for warning in spec.warnings:
+        context.report(events.Notice(text=str(warning), warning=True))
+    return spec
+
+
+def make_fetcher(spec: Spec, lock: Lock | None) -> Fetcher:
+    """The fetcher of a host's packages; the mirror is looked up when something must be fetched."""
+    import time  # noqa: PLC0415
+
+    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
+    from anicca.debian.fetch import Fetcher, default_cache  # noqa: PLC0415
+
+    return Fetcher(
+        cache=default_cache(),
+        find_mirrors=lambda: find_mirrors(snapshot=spec.snapshot),
+        epoch=int(time.time()) if lock is None else lock.epoch,
+    )
+
+
+def fail(message: str) -> NoReturn:
+    """For commands whose result is a no."""
+    click.echo(message, err=True)
+    sys.exit(1)

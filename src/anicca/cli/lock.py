@@ -1,0 +1,52 @@
+"""`anicca lock`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
+
+
+@click.command()
+@click.argument("host", type=HOST_FILE)
+@click.argument("packages", nargs=-1)
+@click.option("--update", is_flag=True, help="Let PACKAGES move to newer versions; without any, let all move.")
+@click.pass_obj
+def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: bool) -> None:
+    """Pin every package with version and SHA-256, and every uid and gid, in HOST.lock beside HOST.
+
+    Pins that are there stay where they are, unless --update moves them or the archive has dropped them. Ids never move.
+    """
+    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
+    from anicca.debian.fetch import default_cache  # noqa: PLC0415
+    from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
+    from anicca.system.locking import make_lock  # noqa: PLC0415
+
+    if packages and not update:
+        raise click.UsageError("packages are only named with --update")
+    spec = evaluate(context, host)
+    with context.open_store() as store:
+        made = make_lock(
+            spec,
+            host,
+            store=store,
+            fetcher=make_fetcher(spec, read_lock(lock_path(host))),
+            apt_directory=default_cache() / "apt" / f"{spec.release}-{spec.architecture}",
+            mirrors=find_mirrors(snapshot=spec.snapshot),
+            update=packages if update else None,
+            report=context.report,
+        )
+    changes = [*made.packages, *(change for change in made.toolchain if change not in made.packages)]
+    lines = [f"{change.name}: {change.old or 'new'} -> {change.new or 'gone'}" for change in changes]
+    state = "written" if made.written else "unchanged"
+    lines.append(f"{lock_path(host)}: {len(made.lock.packages)} packages, {state}")
+    record = {
+        "lock": str(lock_path(host)),
+        "written": made.written,
+        "packages": [asdict(change) for change in made.packages],
+        "toolchain": [asdict(change) for change in made.toolchain],
+    }
+    context.print(record, "\n".join(lines))

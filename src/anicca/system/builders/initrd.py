@@ -1,0 +1,88 @@
+"""Make the initrd: the tree's own dracut, in a chroot of the tree, with our module and nothing of this machine.
+
+Environment: `out`, `tree`, `idsPath`, `module` (the folder of our dracut module), `SOURCE_DATE_EPOCH`,
+`NIX_BUILD_TOP`. `out` gets `initrd` and `version`, the kernel's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import manifest
+from manifest import Ids
+
+LEFT_OUT = (
+    "/usr/share/doc",
+    "/usr/share/man",
+    "/usr/share/info",
+    "/usr/share/locale",
+    "/usr/share/zoneinfo",
+    "/usr/include",
+)
+"""Nothing of these goes into an initrd; copying them would only take time."""
+KEPT = ("/usr", "/etc", "/bin", "/lib", "/lib64", "/sbin", "/var", "/tmp")  # noqa: S108
+MOUNTS = (("proc", "/proc"), ("dev", "/dev"))
+
+
+def main() -> None:
+    """Lay the tree out, run dracut in it, keep what it made."""
+    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
+    tree = Path(os.environ["tree"])  # noqa: SIM112
+    kernels = json.loads((tree / "facts.json").read_bytes())["kernels"]
+    if len(kernels) != 1:
+        sys.exit(f"the tree has {len(kernels)} kernels ({', '.join(kernels) or 'none'}); an initrd is made for one")
+    root = top / "root"
+    root.mkdir()
+    entries = (
+        entry
+        for entry in manifest.read(tree / "manifest.jsonl")
+        if manifest.is_below(entry.path, *KEPT) and not manifest.is_below(entry.path, *LEFT_OUT)
+    )
+    manifest.copy_out(entries, str(root), Ids.read(Path(os.environ["idsPath"])))  # noqa: SIM112
+    shutil.copytree(os.environ["module"], root / "usr/lib/dracut/modules.d/90anicca", copy_function=copy_module_file)  # noqa: SIM112
+    for name, target in MOUNTS:
+        (root / name).mkdir(exist_ok=True)
+        subprocess.run(["mount", "--rbind", target, root / name], check=True)
+    subprocess.run(
+        [
+            "chroot",
+            root,
+            "dracut",
+            "--force",
+            "--no-hostonly",
+            "--no-hostonly-cmdline",
+            "--reproducible",
+            "--zstd",
+            "--module",
+            "anicca",
+            "--kver",
+            kernels[0],
+            "/tmp/initrd",  # noqa: S108
+        ],
+        check=True,
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "HOME": "/root",
+            "SOURCE_DATE_EPOCH": os.environ["SOURCE_DATE_EPOCH"],
+        },
+    )
+    out.mkdir()
+    shutil.copyfile(root / "tmp/initrd", out / "initrd")
+    (out / "version").write_text(kernels[0] + "\n")
+
+
+def copy_module_file(source: str, target: str) -> None:
+    """Copy a file of our module; dracut runs and installs scripts by their executable bit, which the store keeps."""
+    shutil.copyfile(source, target)
+    shutil.copymode(source, target)
+    os.chmod(target, os.stat(target).st_mode | 0o200)  # noqa: PTH101, PTH116
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""From spec and lock to the steps that build the system. Pure, but for reading our own builders' files."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_never
+
+from anicca.debian.environment import plan_environment, store_name
+from anicca.debian.tree import LIBRARY, NAMESPACE, TreePlan, ids_text, plan_image, plan_tree
+from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec, to_json
+from anicca.disks.plan import partition_uuid
+from anicca.roots.guard import MODULE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anicca.debian.environment import BuildEnvironment
+    from anicca.debian.lock import Lock
+    from anicca.declare.spec import EntrySpec, Spec
+    from anicca.store import Instantiated
+
+BUILDERS = Path(__file__).parent / "builders"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SystemPlan:
+    """All the steps of a host, from fetching packages to the object that ties it together."""
+
+    environment: BuildEnvironment
+    tree: TreePlan
+    image: Instantiated
+    etc: Instantiated
+    seed: Instantiated
+    initrd: Instantiated
+    system: Instantiated
+
+    @property
+    def toolchain(self) -> Instantiated:
+        """The root of every build's sandbox."""
+        return self.environment.toolchain
+
+
+def plan_system(spec: Spec, lock: Lock) -> SystemPlan:
+    """The steps that build `spec` from the packages and ids of `lock`."""
+    environment = plan_environment(lock)
+    tree = plan_tree(lock, environment)
+    image = plan_image(lock, tree, environment)
+    etc = _plan_part("etc", _etc(spec), tree, lock, environment)
+    seed = _plan_part("seed", _seed(spec), tree, lock, environment)
+    initrd = _plan_initrd(tree, lock, environment)
+    contents = {"tree": tree.tree, "image": image, "etc": etc, "seed": seed, "initrd": initrd}
+    packages = [
+        {"name": package.pin.name, "version": package.pin.version, "contents": str(package.contents.out)}
+        for package in tree.packages
+    ]
+    system = environment.step(
+        store_name(f"system-{spec.name}"),
+        BUILDERS / "system.py",
+        library=LIBRARY,
+        env={**{name: str(step.out) for name, step in contents.items()}, "parameters": " ".join(parameters(spec))},
+        files={"spec": to_json(spec).decode(), "packages": json.dumps(packages)},
+        inputs={**tree.inputs, **{step: ("out",) for step in contents.values() if step is not tree.tree}},
+    )
+    return SystemPlan(environment=environment, tree=tree, image=image, etc=etc, seed=seed, initrd=initrd, system=system)
+
+
+def parameters(spec: Spec) -> tuple[str, ...]:
+    """The kernel's command line, but for `anicca.system=`, which names the system object itself."""
+    devices = () if spec.disk.root_bytes == 0 else (f"anicca.root=PARTUUID={partition_uuid(spec.name, 'root')}",)
+    mkfs = ",".join(spec.root.mkfs_arguments)
+    return (
+        "rw",
+        # Every boot looks like a first one to systemd, and like one after an update.
+        "systemd.firstboot=off",
+        "systemd.condition_needs_update=no",
+        *devices,
+        f"anicca.backend={spec.root.backend}",
+        f"anicca.rootopts={spec.root.mount_options}",
+        *((f"anicca.mkfs={mkfs}",) if mkfs else ()),
+        f"anicca.nix=PARTUUID={partition_uuid(spec.name, 'nix')}",
+        *spec.kernel.parameters,
+    )
+
+
+def _plan_part(
+    name: str, declared: Mapping[str, Any], tree: TreePlan, lock: Lock, environment: BuildEnvironment
+) -> Instantiated:
+    """The step that makes an image of what is declared over what the tree has."""
+    text = json.dumps(declared, sort_keys=True)
+    return environment.step(
+        name,
+        BUILDERS / f"{name}.py",
+        library=LIBRARY,
+        env={
+            "tree": str(tree.tree.out),
+            "uuid": str(uuid.uuid5(NAMESPACE, name + text)),
+            "SOURCE_DATE_EPOCH": str(lock.epoch),
+        },
+        files={"declared": text, "ids": ids_text(lock)},
+        inputs=tree.inputs,
+    )
+
+
+def _plan_initrd(tree: TreePlan, lock: Lock, environment: BuildEnvironment) -> Instantiated:
+    """The step that makes the initrd. It depends on the tree and on our module, never on the host."""
+    module = environment.source(MODULE, "anicca-dracut-module")
+    return environment.step(
+        "initrd",
+        BUILDERS / "initrd.py",
+        library=LIBRARY,
+        env={"tree": str(tree.tree.out), "module": str(module), "SOURCE_DATE_EPOCH": str(lock.epoch)},
+        files={"ids": ids_text(lock)},
+        inputs=tree.inputs,
+        sources=(module,),
+    )
+
+
+def _etc(spec: Spec) -> dict[str, Any]:
+    """What the declaration puts into /etc."""
+    return {
+        "files": [_record(entry) for entry in spec.files if entry.path.startswith("/etc/")],
+        "units": [
+            {
+                "name": unit.name,
+                "content": None if unit.content is None else base64.b64encode(unit.content.encode()).decode(),
+                "state": unit.state,
+            }
+            for unit in spec.units
+        ],
+        "users": [
+            {
+                "name": user.name,
+                "comment": user.comment,
+                "home": user.home,
+                "shell": user.shell,
+                "groups": list(user.groups),
+            }
+            for user in spec.users
+        ],
+        "groups": [{"name": group.name, "members": list(group.members)} for group in spec.groups],
+    }
+
+
+def _seed(spec: Spec) -> dict[str, Any]:
+    """What the declaration puts on the root, and what it keeps."""
+    return {
+        "files": [_record(entry) for entry in spec.files if not entry.path.startswith("/etc/")],
+        "persist": [
+            {
+                "path": kept.path,
+                "kind": kept.kind,
+                "owner": kept.owner,
+                "group": kept.group,
+                "mode": None if kept.mode is None else f"{kept.mode:04o}",
+            }
+            for kept in spec.persist
+        ],
+    }
+
+
+def _record(entry: EntrySpec) -> dict[str, Any]:
+    """A declared path as builders read it."""
+    match entry:
+        case FileSpec():
+            return {
+                "path": entry.path,
+                "kind": "file",
+                "user": entry.owner,
+                "group": entry.group,
+                "mode": f"{entry.mode:04o}",
+                "content": base64.b64encode(entry.content).decode(),
+            }
+        case LinkSpec():
+            return {"path": entry.path, "kind": "symlink", "target": entry.target}
+        case DirectorySpec():
+            return {
+                "path": entry.path,
+                "kind": "directory",
+                "user": entry.owner,
+                "group": entry.group,
+                "mode": f"{entry.mode:04o}",
+            }
+        case _:
+            assert_never(entry)
