@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence  # noqa: TC003 (fields' types, for editors)
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from anicca.declare.location import here
-from anicca.declare.network import Network  # noqa: TC001
-from anicca.declare.rank import Ranked  # noqa: TC001
-from anicca.declare.root import Root  # noqa: TC001
-from anicca.declare.spec import PersistKind, UnitState  # noqa: TC001
-from anicca.errors import Place  # noqa: TC001
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from anicca.declare.network import Network
+    from anicca.declare.rank import Ranked
+    from anicca.declare.root import Root
+    from anicca.declare.spec import PersistKind, UnitState
+    from anicca.errors import Place
 
 Release = Literal["trixie"]
 Architecture = Literal["amd64"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from anicca.declare.combine import combine
 from anicca.declare.host import Host
+from anicca.declare.source import Source, locate
 from anicca.errors import DeclarationError, Fault, Place
 
 if TYPE_CHECKING:
@@ -27,20 +28,22 @@ MODULE = "__anicca_host__"
 
 def evaluate(host_file: Path) -> Spec:
     """The spec of the host that a file declares. Raises `DeclarationError` with every fault found."""
-    return combine(load(host_file))
+    beside = _Beside(host_file.parent)
+    host = _load(host_file, beside)
+    sources = {file: Source(text) for file, text in beside.texts.items()}
+    return combine(host, lambda place, keyword, element: locate(sources, place, keyword, element))
 
 
-def load(host_file: Path) -> Host:
+def _load(host_file: Path, beside: _Beside) -> Host:
     """The `host` of a Python file. Files beside it can be imported; nothing is written and no bytecode read."""
     name = os.fspath(host_file)
     start = Place(name, 1)
     if not host_file.is_file():
         raise DeclarationError(Fault(message="no such file", places=(start,)))
-    beside = _Beside(host_file.parent)
     before = dict(sys.modules)
     sys.meta_path.insert(0, beside)
     try:
-        spec = importlib.util.spec_from_loader(MODULE, _Source(MODULE, name))
+        spec = importlib.util.spec_from_file_location(MODULE, host_file, loader=_Source(MODULE, name, beside.texts))
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -49,7 +52,7 @@ def load(host_file: Path) -> Host:
     except DeclarationError:
         raise
     except (Exception, SystemExit) as error:
-        raise DeclarationError(_fault(error, name, beside.directory)) from error
+        raise DeclarationError(_fault(error, name, beside)) from error
     finally:
         sys.meta_path.remove(beside)
         # Two hosts may each have a `web.py` of their own beside them.
@@ -67,57 +70,67 @@ def _host(module: ModuleType, start: Place) -> Host:
         return host
     others = [name for name, value in vars(module).items() if isinstance(value, Host)]
     if host is None and others:
-        raise DeclarationError(
-            Fault(message=f"no host: the Host here is named {others[0]}", places=(start,), hint="name it host")
-        )
-    if host is None:
-        message, hint = "no host: the file assigns none", 'add: host = Host(name="…", …)'
+        message, hint = f"no host: the Host here is named {others[0]}", "name it host"
+    elif host is None:
+        message, hint = "no host: the file assigns none", 'add host = Host(name="…", …)'
     else:
-        message, hint = f"host is of type {type(host).__name__}, not Host", None
+        message, hint = f"host is a {type(host).__name__}, not a Host", "say host = Host(…)"
     raise DeclarationError(Fault(message=message, places=(start,), hint=hint))
 
 
 class _Source(importlib.machinery.SourceFileLoader):
     """A loader that compiles afresh under the name that the person gave, so that places read as typed."""
 
+    def __init__(self, fullname: str, path: str, texts: dict[str, str]) -> None:
+        super().__init__(fullname, path)
+        self._texts = texts
+
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        return self.source_to_code(self.get_data(path), path)
+        data = self.get_data(path)
+        code = self.source_to_code(data, path)
+        self._texts[path] = importlib.util.decode_source(data)
+        return code
 
 
 class _Beside(importlib.abc.MetaPathFinder):
-    """Finds modules and packages in the directory of the host's file."""
+    """Finds modules and packages in the directory of the host's file; keeps the texts of what was loaded."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.found: list[str] = []
+        self.texts: dict[str, str] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         name = fullname.rpartition(".")[2]
         for directory in (self.directory,) if path is None else map(Path, path):
+            # What lies elsewhere is for Python's own finders, with its bytecode.
+            if not directory.is_relative_to(self.directory):
+                continue
             for file in (directory / name / "__init__.py", directory / f"{name}.py"):
                 if file.is_file():
                     self.found.append(fullname)
-                    loader = _Source(fullname, str(file))
-                    return importlib.util.spec_from_file_location(fullname, file, loader=loader)
+                    loader = _Source(fullname, str(file), self.texts)
+                    spec = importlib.util.spec_from_file_location(fullname, file, loader=loader)
+                    if spec is not None and file.stem == "__init__":
+                        # Python makes this one absolute; places are to read as typed.
+                        spec.submodule_search_locations = [str(file.parent)]
+                    return spec
         return None
 
 
-def _fault(error: BaseException, name: str, directory: Path) -> Fault:
+def _fault(error: BaseException, name: str, beside: _Beside) -> Fault:
     """What a person did wrong, at the innermost line of theirs."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         return Fault(message=f"syntax error: {error.msg}", places=(Place(error.filename, error.lineno or 1),))
-    own = [
-        Place(frame.filename, frame.lineno or 1)
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to(directory)
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [Place(frame.filename, frame.lineno or 1) for frame in frames if frame.filename in beside.texts]
     place = own[-1] if own else Place(name, 1)
     if isinstance(error, SystemExit):
         return Fault(message="it calls exit: a declaration has no effects", places=(place,))
     hint = None
     if isinstance(error, ModuleNotFoundError):
-        hint = f"modules are looked for in {directory} and where Python finds its own"
+        hint = f"modules are looked for in {beside.directory} and where Python finds its own"
     return Fault(message="".join(traceback.format_exception_only(error)).strip(), places=(place,), hint=hint)

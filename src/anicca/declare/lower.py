@@ -8,7 +8,7 @@ from anicca.declare.host import Directory, Entry, File, Link, Part, Persist, Uni
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from anicca.declare.spec import UserSpec
     from anicca.errors import Place
@@ -16,29 +16,51 @@ if TYPE_CHECKING:
 FREE_LOCALES = ("C", "C.UTF-8", "POSIX")
 """Those that need no package."""
 
+NETWORK_UNITS = (
+    "systemd-networkd.service",
+    "systemd-networkd.socket",
+    # Wanted by network-online.target alone: costs nothing unless something waits for the network.
+    "systemd-networkd-wait-online.service",
+    "systemd-resolved.service",
+)
 
-def naming(name: str) -> Callable[[Place], Part]:
+HOSTS = """\
+127.0.0.1 localhost
+127.0.1.1 {name}
+::1 localhost ip6-localhost ip6-loopback
+ff02::1 ip6-allnodes
+ff02::2 ip6-allrouters
+"""
+
+
+def name_part(name: str, place: Place) -> Part:
     """The host's own name, and addresses for it."""
-    hosts = (
-        f"127.0.0.1 localhost\n127.0.1.1 {name}\n"
-        "::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-    )
-    return lambda place: Part(
+    return Part(
         files={
             "/etc/hostname": File(f"{name}\n", declared_at=place),
-            "/etc/hosts": File(hosts, declared_at=place),
+            "/etc/hosts": File(HOSTS.format(name=name), declared_at=place),
         },
         declared_at=place,
     )
 
 
-def localisation(timezone: str, locale: str) -> Callable[[Place], Part]:
-    """Time zone and locale, where Debian's programs and systemd look for them."""
-    return lambda place: Part(
-        packages=["tzdata"] if locale in FREE_LOCALES else ["locales-all", "tzdata"],
+def timezone_part(timezone: str, place: Place) -> Part:
+    """The time zone, for libc and for the programs that read its name."""
+    return Part(
+        packages=["tzdata"],
         files={
             "/etc/localtime": Link(f"/usr/share/zoneinfo/{timezone}", declared_at=place),
             "/etc/timezone": File(f"{timezone}\n", declared_at=place),
+        },
+        declared_at=place,
+    )
+
+
+def locale_part(locale: str, place: Place) -> Part:
+    """The locale, where systemd and where Debian's PAM look for it."""
+    return Part(
+        packages=[] if locale in FREE_LOCALES else ["locales-all"],
+        files={
             "/etc/locale.conf": File(f"LANG={locale}\n", declared_at=place),
             "/etc/default/locale": Link("../locale.conf", declared_at=place),
         },
@@ -46,48 +68,41 @@ def localisation(timezone: str, locale: str) -> Callable[[Place], Part]:
     )
 
 
-def networking(network: Network) -> Callable[[Place], Part]:
-    """systemd-networkd's and systemd-resolved's part in it."""
+def network_part(network: Network, place: Place) -> Part:
+    """What systemd-networkd and systemd-resolved are told."""
     match network:
-        case Dhcp(interfaces=interfaces):
-            name = "/etc/systemd/network/80-dhcp.network"
-            text = f"[Match]\nName={' '.join(interfaces)}\n\n[Network]\nDHCP=yes\n"
-        case Static(interfaces=interfaces):
+        case Dhcp():
+            name, lines = "/etc/systemd/network/80-dhcp.network", ["DHCP=yes"]
+        case Static():
             name = "/etc/systemd/network/80-static.network"
-            lines = (
+            lines = [
                 *(f"Address={address}" for address in network.addresses),
                 *(f"Gateway={gateway}" for gateway in network.gateways),
                 *(f"DNS={server}" for server in network.dns),
-            )
-            text = f"[Match]\nName={' '.join(interfaces)}\n\n[Network]\n" + "".join(f"{line}\n" for line in lines)
+            ]
         case Unmanaged():
-            return lambda place: Part(declared_at=place)
+            return Part(declared_at=place)
         case _:
             assert_never(network)
-    return lambda place: Part(
+    text = "\n".join(["[Match]", f"Name={' '.join(network.interfaces)}", "", "[Network]", *lines, ""])
+    return Part(
         packages=["systemd-resolved"],
         files={
             name: File(text, declared_at=place),
             "/etc/resolv.conf": Link("../run/systemd/resolve/stub-resolv.conf", declared_at=place),
         },
-        units=[Unit(unit, declared_at=place) for unit in ("systemd-networkd.service", "systemd-resolved.service")],
+        units=[Unit(unit, declared_at=place) for unit in NETWORK_UNITS],
         declared_at=place,
     )
 
 
-def user_files(user: UserSpec) -> Callable[[Place], Part]:
-    """A user's home, and its keys where `ssh` looks for them."""
-
-    def part(place: Place) -> Part:
-        files: dict[str, Entry] = {
-            user.home: Directory(owner=user.name, group=user.name, mode=0o700, declared_at=place)
-        }
-        if user.ssh_keys:
-            lines = "".join(f"{key}\n" for key in user.ssh_keys)
-            files[f"/etc/ssh/authorized_keys.d/{user.name}"] = File(lines, declared_at=place)
-        return Part(files=files, declared_at=place)
-
-    return part
+def user_part(user: UserSpec, place: Place) -> Part:
+    """A user's home, and its keys where `anicca.declare.services.ssh` has sshd look for them."""
+    files: dict[str, Entry] = {user.home: Directory(user.name, user.name, 0o700, declared_at=place)}
+    if user.ssh_keys:
+        lines = "".join(f"{key}\n" for key in user.ssh_keys)
+        files[f"/etc/ssh/authorized_keys.d/{user.name}"] = File(lines, declared_at=place)
+    return Part(files=files, declared_at=place)
 
 
 def persist_directories(files: Mapping[tuple[str, ...], Entry], persisted: Iterable[str]) -> dict[str, Persist]:

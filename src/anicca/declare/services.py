@@ -1,67 +1,94 @@
-"""Parts for services: each brings its package, its units, its files and the paths where its state is kept."""
+"""Parts for services: each brings its package, its units, its files and the paths where its state is kept.
+
+What a part says in files and units' texts is said as default: to change it, declare the same path plainly.
+"""
 
 from __future__ import annotations
 
-from anicca.declare.host import Directory, File, Part, Persist, Unit
+from anicca.declare.host import Directory, File, Link, Part, Persist, Unit
 from anicca.declare.rank import default
 
 SSH_KEYS = "/var/lib/anicca/ssh"
 """Where host keys are kept."""
 
-_SSHD = f"""\
-HostKey {SSH_KEYS}/ssh_host_ed25519_key
-HostKey {SSH_KEYS}/ssh_host_rsa_key
-AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u
-"""
+# No RSA: making such a key takes seconds on a small machine, and all clients of the last ten years know these.
+SSH_KEY_TYPES = ("ed25519", "ecdsa")
 
-_SSH_KEYS_UNIT = f"""\
+_SSHD = (
+    "# Host keys persist; /etc/ssh is read-only.\n"
+    + "".join(f"HostKey {SSH_KEYS}/ssh_host_{kind}_key\n" for kind in SSH_KEY_TYPES)
+    + "# Keys of declared users, then those that users keep themselves.\n"
+    "AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u .ssh/authorized_keys\n"
+)
+
+# An empty key is what a power cut leaves: ssh-keygen would ask whether to overwrite it.
+_MAKE_KEY = (
+    "ExecStart=/bin/sh -ec 'test -s {key} || "
+    '{{ rm -f {key} {key}.pub; ssh-keygen -q -t {kind} -N "" -f {key}; sync {key} {key}.pub; }}\'\n'
+)
+
+_SSH_KEYS_UNIT = (
+    f"""\
 [Unit]
-Description=Host keys for the SSH server
+Description=Keys of this host for SSH, made where they are missing
 Documentation=man:ssh-keygen(1)
-Before=ssh.service ssh.socket
 RequiresMountsFor={SSH_KEYS}
+Before=ssh.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/bin/sh -ec 'for type in ed25519 rsa; do key={SSH_KEYS}/ssh_host_$${{type}}_key; \\
-  [ -s "$$key" ] || {{ rm -f "$$key.new"; \\
-  ssh-keygen -q -t "$$type" -N "" -C "" -f "$$key.new"; \\
-  mv "$$key.new.pub" "$$key.pub"; mv "$$key.new" "$$key"; sync {SSH_KEYS}; }}; done'
-
+"""
+    + "".join(_MAKE_KEY.format(key=f"{SSH_KEYS}/ssh_host_{kind}_key", kind=kind) for kind in SSH_KEY_TYPES)
+    + """
 [Install]
 RequiredBy=ssh.service
 """
+)
 
 
 def ssh() -> Part:
-    """Log in over SSH. The host's keys are made at the first boot and persist; passwords are locked, so keys it is."""
+    """Logging in over SSH, with the declared users' keys.
+
+    The host's own keys are made at the first boot and persist. Root may log in with a key only, as Debian has it.
+    """
     return Part(
         packages=["openssh-server"],
         files={"/etc/ssh/sshd_config.d/10-anicca.conf": default(File(_SSHD))},
-        units=[Unit("ssh.service"), Unit("anicca-ssh-keys.service", default(_SSH_KEYS_UNIT))],
+        units=[
+            Unit("ssh.service"),
+            Unit("anicca-ssh-keys.service", default(_SSH_KEYS_UNIT)),
+            # Debian's own makes keys in /etc/ssh, on a first boot only.
+            Unit("sshd-keygen.service", state=default("masked")),
+        ],
         persist=[Persist(SSH_KEYS, "root", "root", 0o700)],
     )
 
 
-def nginx(page: str | bytes, *, name: str = "_") -> Part:
-    """A web server on port 80 with one page, for the host `name` or for all. Its logs persist."""
-    site = f"""\
+_SITE = """\
 server {{
-    listen 80 default_server;
-    listen [::]:80 default_server;
-    server_name {name};
-    root /srv/www;
-    index index.html;
+	listen 80{default};
+	listen [::]:80{default};
+	server_name {name};
+	root {root};
+	index index.html;
 }}
 """
+
+
+def nginx(page: str | bytes, *, name: str | None = None) -> Part:
+    """A web server on port 80 that serves one page: to all who ask, or as the site `name`. Its logs persist."""
+    site = name or "default"
+    root = f"/srv/www/{site}"
+    text = _SITE.format(default="" if name else " default_server", name=name or "_", root=root)
     return Part(
         packages=["nginx-light"],
         files={
-            "/etc/nginx/sites-available/anicca": default(File(site)),
-            "/etc/nginx/sites-enabled/default": default(File(site)),
-            "/srv/www": default(Directory()),
-            "/srv/www/index.html": File(page),
+            # Debian's own default site has the same path.
+            f"/etc/nginx/sites-available/{site}": default(File(text)),
+            f"/etc/nginx/sites-enabled/{site}": default(Link(f"/etc/nginx/sites-available/{site}")),
+            root: default(Directory()),
+            f"{root}/index.html": File(page),
         },
         units=[Unit("nginx.service")],
         persist=[Persist("/var/log/nginx", "root", "adm", 0o755)],

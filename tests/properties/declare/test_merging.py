@@ -1,0 +1,139 @@
+"""What merging promises, for any parts in any order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anicca.declare import Directory, Disk, File, Group, Host, Link, Part, Persist, Tmpfs, Unit, User, absent
+from anicca.declare.combine import combine
+from anicca.declare.merge import Ledger, Option
+from anicca.declare.rank import Rank, Ranked
+from anicca.declare.spec import resolution_key, to_json
+from anicca.errors import DeclarationError, Place
+
+places = st.builds(Place, st.sampled_from(["a.py", "b.py"]), st.integers(1, 9))
+
+if TYPE_CHECKING:
+    import random
+
+
+def ranked(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(values, st.builds(Ranked, values, st.sampled_from([Rank.DEFAULT, Rank.FORCE])))
+
+
+def lists(*elements: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(st.one_of(*elements), max_size=2)
+
+
+names = st.sampled_from(["ann", "bob", "less"])
+packages = st.sampled_from(["curl", "less", "Bad"])
+texts = st.sampled_from(["a\n", "b\n", b"\xff"])
+entries = st.one_of(
+    texts,
+    st.builds(File, texts, mode=st.sampled_from([0o600, 0o644]), declared_at=places),
+    st.builds(Link, st.sampled_from(["x", "y"]), declared_at=places),
+    st.builds(Directory, mode=st.sampled_from([0o700, 0o755]), declared_at=places),
+)
+sizes = st.sampled_from(["2G", "2048M", "3G"])
+paths = st.sampled_from(["/etc/a", "/etc/a/b", "/srv/x", "/srv/x/y", "/usr/x"])
+parts: st.SearchStrategy[Part] = st.deferred(
+    lambda: st.builds(
+        Part,
+        packages=lists(ranked(packages), ranked(packages.map(absent))),
+        users=lists(
+            ranked(
+                st.builds(
+                    User,
+                    names,
+                    groups=lists(names),
+                    shell=st.one_of(st.none(), ranked(st.sampled_from(["/bin/sh", "/bin/zsh"]))),
+                    declared_at=places,
+                )
+            )
+        ),
+        groups=lists(st.builds(Group, names, members=lists(names), declared_at=places)),
+        files=st.dictionaries(paths, ranked(entries), max_size=3),
+        units=lists(
+            st.builds(
+                Unit,
+                st.just("a.service"),
+                st.one_of(st.none(), ranked(st.sampled_from(["[Install]\n", "[Unit]\n"]))),
+                st.one_of(st.none(), ranked(st.sampled_from(["masked", "static"]))),
+                declared_at=places,
+            )
+        ),
+        persist=lists(
+            st.sampled_from(["/srv/x", "/home"]),
+            st.builds(Persist, paths, mode=st.one_of(st.none(), ranked(st.just(0o700))), declared_at=places),
+        ),
+        kernel_parameters=lists(st.sampled_from(["quiet", "a=1"])),
+        timezone=st.one_of(st.none(), ranked(st.sampled_from(["Asia/Tokyo", "Europe/Rome"]))),
+        root=st.one_of(st.none(), ranked(st.builds(Tmpfs, size=st.sampled_from(["1G", "50%"]), declared_at=places))),
+        disk=st.one_of(st.none(), st.builds(Disk, nix=ranked(sizes), declared_at=places)),
+        parts=st.lists(parts, max_size=2),
+        declared_at=places,
+    )
+)
+
+
+def outcome(*said: Part) -> object:
+    """All that can be seen of a host of these parts."""
+    try:
+        spec = combine(Host(name="h", parts=said, declared_at=Place("host.py", 1)))
+    except DeclarationError as error:
+        return error.faults
+    return spec, to_json(spec), spec.origins, spec.warnings, resolution_key(spec)
+
+
+def flat(part: Part) -> list[Part]:
+    return [replace(part, parts=()), *(each for inner in part.parts for each in flat(inner))]
+
+
+@settings(max_examples=60)
+@given(st.lists(parts, max_size=4), st.randoms(use_true_random=False))
+def test_the_order_and_nesting_of_parts_do_not_matter(said: list[Part], chance: random.Random) -> None:
+    shuffled = [each for part in said for each in flat(part)]
+    chance.shuffle(shuffled)
+    assert outcome(*shuffled) == outcome(*said)
+
+
+@settings(max_examples=40)
+@given(parts)
+def test_saying_a_thing_twice_is_saying_it_once(part: Part) -> None:
+    assert outcome(part, part) == outcome(part)
+
+
+@settings(max_examples=40)
+@given(parts)
+def test_a_conflict_never_comes_of_equal_parts_at_other_places(one: Part) -> None:
+    moved = replace(one, declared_at=Place("elsewhere.py", 5))
+    try:
+        combine(Host(name="h", parts=[one]))
+    except DeclarationError:
+        return
+    combine(Host(name="h", parts=[one, moved]))
+
+
+sayings = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([Rank.BASE, Rank.DEFAULT, Rank.PLAIN, Rank.FORCE]), places), min_size=1
+)
+
+
+@given(sayings)
+def test_the_weightiest_wins_and_only_equals_conflict(said: list[tuple[int, Rank, Place]]) -> None:
+    option = Option[int]("x")
+    for value, rank, place in said:
+        option.say(value=value, rank=rank, place=place)
+    ledger = Ledger()
+    settled = option.settle(ledger)[()]
+    top = max(rank for _, rank, _ in said)
+    strongest = {value for value, rank, _ in said if rank is top}
+    assert settled in strongest
+    assert bool(ledger.faults) == (len(strongest) > 1)
+    assert {*ledger.origins["x"]} == {place for _, rank, place in said if rank is top}
+    for fault in ledger.faults:
+        assert {*fault.places} <= {*ledger.origins["x"]}
