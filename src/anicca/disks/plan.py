@@ -139,12 +139,12 @@ def plan_disk(
     host: str,
     esp_bytes: int,
     nix_bytes: int,
-    root_bytes: int | None,
+    root_bytes: int,
     root_mkfs_options: tuple[str, ...] = ("-O", "extra_attr,compression"),
     contents: Contents,
     declared_at: tuple[Place, ...] = (),
 ) -> DiskPlan:
-    """Lay the partitions out one after the other, each rounded up to whole MiB; no `root` where `root_bytes` is None.
+    """Lay the partitions out one after the other, each rounded up to whole MiB; no `root` where `root_bytes` is 0.
 
     Raises `DeclarationError` with every size that is too small, and the least that would do.
     """
@@ -163,7 +163,7 @@ def plan_disk(
         ("esp", esp_bytes, "vfat"),
         ("nix", nix_bytes, "ext4"),
     ]
-    if root_bytes is not None:
+    if root_bytes:
         sizes.append(("root", root_bytes, "f2fs"))
     start = ALIGNMENT_BYTES
     partitions = []
@@ -234,7 +234,7 @@ def nix_bytes_needed(contents: Contents) -> int:
 
 
 def _least_sizes(
-    esp_bytes: int, nix_bytes: int, root_bytes: int | None, contents: Contents
+    esp_bytes: int, nix_bytes: int, root_bytes: int, contents: Contents
 ) -> list[tuple[Role, int, int, str]]:
     """Each partition's declared size, the least that does, and why."""
     esp_least = contents.boot_manager_bytes + GENERATIONS_ON_ESP * contents.generation_bytes + 2 * MIB
@@ -252,7 +252,7 @@ def _least_sizes(
             f"for a store of {_mib(contents.nix_bytes)} in {contents.nix_files} files, and headroom",
         ),
     ]
-    if root_bytes is not None:
+    if root_bytes:
         least.append(("root", root_bytes, MINIMUM_ROOT_BYTES, "for an f2fs root"))
     return least
 

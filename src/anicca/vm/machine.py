@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from anicca import process
 from anicca.errors import AniccaError
 from anicca.vm.firmware import prepare_firmware
-from anicca.vm.qemu import Accelerator, DirectKernel, Disk, Network, QemuPlan, SerialFile, qemu_argv
+from anicca.vm.qemu import Accelerator, DirectKernel, Disk, Firmware, Network, QemuPlan, Serial, SerialFile, qemu_argv
 from anicca.vm.qmp import Qmp, QmpError
 from anicca.vm.ssh import CREDENTIAL, SshAccess, free_port, make_key, ssh_answers, ssh_argv
 
@@ -53,6 +53,32 @@ class MachineConfig:
     cpus: int = 2
     isolated: bool = True
     """The guest reaches nothing outside; ssh into it works all the same."""
+
+
+def plan_machine(
+    config: MachineConfig,
+    *,
+    firmware: Firmware | None,
+    serial: Serial,
+    ssh_port: int,
+    public_key: bytes,
+    qmp_socket: Path | None = None,
+) -> QemuPlan:
+    """The QEMU machine of a configuration; `firmware` where it has no kernel of its own."""
+    boot = config.direct_kernel or firmware
+    assert boot is not None
+    return QemuPlan(
+        name=config.name,
+        accelerator=config.accelerator,
+        boot=boot,
+        disks=config.disks,
+        serials=(serial,),
+        network=Network(ssh_port=ssh_port, isolated=config.isolated),
+        credentials={CREDENTIAL: public_key, **config.credentials},
+        memory_mib=config.memory_mib,
+        cpus=config.cpus,
+        qmp_socket=qmp_socket,
+    )
 
 
 class Machine:
@@ -108,16 +134,12 @@ class Machine:
         key, public = make_key(self.run_dir)
         port = free_port()
         self._access = SshAccess(port=port, key=key, known_hosts=self._known_hosts, control_socket=sockets / "ssh")
-        plan = QemuPlan(
-            name=self.config.name,
-            accelerator=self.config.accelerator,
-            boot=self.config.direct_kernel or prepare_firmware(self.run_dir),
-            disks=self.config.disks,
-            serials=(SerialFile(path=self.console_log),),
-            network=Network(ssh_port=port, isolated=self.config.isolated),
-            credentials={CREDENTIAL: public, **self.config.credentials},
-            memory_mib=self.config.memory_mib,
-            cpus=self.config.cpus,
+        plan = plan_machine(
+            self.config,
+            firmware=None if self.config.direct_kernel else prepare_firmware(self.run_dir),
+            serial=SerialFile(path=self.console_log),
+            ssh_port=port,
+            public_key=public,
             qmp_socket=sockets / "qmp",
         )
         # setpriv: if we are killed, the guest must not stay behind.
@@ -253,6 +275,10 @@ class Machine:
     def host_keys(self) -> bytes:
         """The host keys pinned so far, in the form of known_hosts; empty before first contact."""
         return self._known_hosts.read_bytes() if self._known_hosts.exists() else b""
+
+    def forget_host_keys(self) -> None:
+        """The next contact pins anew: for a disk that was written afresh."""
+        self._known_hosts.unlink(missing_ok=True)
 
     def ssh_command(self) -> list[str]:
         """The command with which a person reaches the running guest."""
