@@ -26,7 +26,7 @@ TAIL_LINES = 40
 """How many of the console's last lines an error keeps."""
 _POLL_SECONDS = 0.2
 _START_TRIES = 3
-_TERMINAL_CODES = re.compile(
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]")
     r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]"
 )
 
