@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anicca import events
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anicca.debian.fetch import Fetcher
     from anicca.debian.lock import Lock
     from anicca.declare.spec import Spec
     from anicca.events import Report
     from anicca.store import LocalStore
+    from anicca.system.plan import SystemPlan
 
 HOST_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -69,7 +72,30 @@ def make_fetcher(spec: Spec, lock: Lock | None) -> Fetcher:
     )
 
 
-def fail(message: str) -> NoReturn:
-    """For commands whose result is a no."""
-    click.echo(message, err=True)
-    sys.exit(1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A host whose system is in the store."""
+
+    spec: Spec
+    lock: Lock
+    plan: SystemPlan
+    store: LocalStore
+    fetcher: Fetcher
+
+
+@contextmanager
+def built(context: Context, host: Path, *, keep_failed: bool = False) -> Iterator[Built]:
+    """Evaluate, check the lock, and build what is missing; the store stays open."""
+    from anicca.system.build import realise  # noqa: PLC0415
+    from anicca.system.locking import require_lock  # noqa: PLC0415
+    from anicca.system.plan import plan_system  # noqa: PLC0415
+
+    spec = evaluate(context, host)
+    lock = require_lock(spec, host)
+    plan = plan_system(spec, lock)
+    fetcher = make_fetcher(spec, lock)
+    with context.open_store() as store:
+        # The toolchain too: it may be gone from a store that still has the system, and disk tools come from it.
+        goals = [plan.system, plan.toolchain]
+        realise(store, goals, plan.environment, fetcher, keep_failed=keep_failed, report=context.report)
+        yield Built(spec=spec, lock=lock, plan=plan, store=store, fetcher=fetcher)
