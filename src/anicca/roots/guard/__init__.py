@@ -1,6 +1,5 @@
-"""The guard and the layout as files: a dracut module with its units and scripts (docs/internals/boot.md)."""
+"""The initrd's scripts and units, shipped as one dracut module (`90anicca/`), and how dracut is to be called.
 
-from pathlib import Path
-
-MODULE = Path(__file__).parent / "90anicca"
-"""The folder of the dracut module."""
+The scripts are POSIX sh and run with what `90anicca/module-setup.sh` puts beside them. docs/internals/boot.md and
+guard.md tell what they do; `files` where they are.
+"""

@@ -1,0 +1,31 @@
+#!/bin/sh
+# The digest of the root as it is handed over: type, mode, owner, size, content, links, xattrs and ACLs of each path.
+# Times are left out. The root is bound elsewhere first, so that what other mounts hide is seen and they are not.
+set -eu
+# shellcheck source=common.sh
+. "${0%/*}/common.sh"
+
+# part DIRECTORY: `value` becomes its digest.
+part() {
+    value=$(tar --create --sort=name --mtime=@0 --numeric-owner --format=posix --one-file-system \
+        --pax-option=delete=atime,delete=ctime,delete=mtime \
+        --xattrs --xattrs-include='*' --acls -C "$1" . | sha256sum)
+    value=${value%% *}
+}
+
+mkdir -p "$ANICCA_RUN/bare"
+mount --bind "$ANICCA_SYSROOT" "$ANICCA_RUN/bare"
+part "$ANICCA_RUN/bare"
+lines="root $value"
+umount "$ANICCA_RUN/bare"
+rmdir "$ANICCA_RUN/bare"
+for name in usr etc; do
+    part "$ANICCA_SYSROOT/$name"
+    lines="$lines$newline$name $value"
+done
+value=$(printf '%s\n' "$lines" | sha256sum)
+lines="$lines${newline}all ${value%% *}"
+printf '%s\n' "$lines" > "$ANICCA_RUN/digest"
+printf '%s\n' "$lines" | while read -r line; do
+    say 5 "digest $line"
+done

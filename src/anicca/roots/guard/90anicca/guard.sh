@@ -1,0 +1,221 @@
+#!/bin/sh
+# The guard: leaves a blank root mounted on /sysroot, whatever state the last one was left in, and never fails.
+# No fsck here: fsck.f2fs calls healthy roots broken and broken ones healthy. docs/internals/guard.md has the cases.
+# shellcheck disable=SC2317 # `bounded` calls functions by name
+set -u
+lib=${0%/*}
+# shellcheck source=common.sh
+. "$lib/common.sh"
+root=$ANICCA_SYSROOT
+reasons=$ANICCA_RUN/guard.reasons
+
+# because TEXT: notes why this is not an ordinary boot. A file, as most callers run in a bounded process.
+because() {
+    one_line "$1"
+    printf '%s\n' "$value" >> "$reasons"
+}
+
+# is_ours DEVICE: whether it may be made afresh. The PARTUUID has led here; the partition's name must agree.
+# What has no partition's name (a logical volume) must carry our label, if it carries any.
+is_ours() {
+    ours_name=
+    while IFS='=' read -r ours_key ours_value; do
+        [ "$ours_key" != PARTNAME ] || ours_name=$ours_value
+    done < "$ANICCA_SYSFS/${1##*/}/uevent"
+    case $ours_name in
+        root | anicca-root) return 0 ;;
+        ?*) because "$1 is named \"$ours_name\", not root: not touched" && return 1 ;;
+    esac
+    ours_name=$(blkid -p -s LABEL -o value "$1")
+    case $ours_name in
+        '' | anicca-root) ;;
+        *) because "$1 is labelled \"$ours_name\", not anicca-root: not touched" && return 1 ;;
+    esac
+}
+
+# is_blank: no entry (but an empty lost+found), and the root directory itself as mkfs leaves it.
+is_blank() {
+    for blank_entry in "$root"/* "$root"/.[!.]* "$root"/..?* "$root"/lost+found/* "$root"/lost+found/.[!.]*; do
+        [ -e "$blank_entry" ] || [ -L "$blank_entry" ] || continue
+        [ "$blank_entry" != "$root/lost+found" ] || continue
+        because "not blank: it holds /${blank_entry#"$root/"}"
+        return 1
+    done
+    blank_facts=$(stat -c '%a %u %g' "$root")
+    if [ -e "$root/lost+found" ]; then
+        case $(stat -c '%F %a %u %g' "$root/lost+found") in
+            'directory 700 0 0') ;;
+            *) because "not blank: /lost+found has been changed" && return 1 ;;
+        esac
+    fi
+    if [ "$blank_facts" != '755 0 0' ]; then
+        because "not blank: mode, owner and group of / are $blank_facts"
+        return 1
+    fi
+    if tar --create --no-recursion --format=posix --xattrs --xattrs-include='*' --acls -C "$root" . \
+        | grep -q -a 'SCHILY\.'; then
+        because "not blank: / has extended attributes"
+        return 1
+    fi
+}
+
+# can_write: some damage shows only here, as an error or for ever.
+can_write() {
+    write_said=$(dd if=/dev/zero of="$root/.anicca-probe" bs=4096 count=1 conv=fsync status=none 2>&1 \
+        && rm "$root/.anicca-probe" 2>&1) && return 0
+    because "cannot write: $write_said"
+    return 1
+}
+
+# attempt OPTIONS: mounts the root and sees for itself. Runs bounded.
+attempt() {
+    backend_reset "$device" || return 1
+    clock
+    attempt_from=$now
+    if ! attempt_said=$(backend_mount "$device" "$root" "$1" 2>&1); then
+        because "mount with $1: $attempt_said"
+        return 2
+    fi
+    clock
+    printf '%s\n' $((now - attempt_from)) > "$ANICCA_RUN/guard.mount"
+    mounted "$root" || value="nothing"
+    if ! backend_in_force "$value"; then
+        because "the mount does not keep the promise: $value"
+        return 1
+    fi
+    is_blank && can_write
+}
+
+# hand_over: 0 with a blank root mounted, 1 if there is none, 124 if the filesystem hangs.
+hand_over() {
+    bounded 30 attempt "$options"
+    over=$?
+    if [ "$over" = 2 ]; then # perhaps it was one of the options
+        over_options=$options
+        backend_minimum
+        if [ "$options" != "$over_options" ]; then
+            bounded 30 attempt "$options"
+            over=$?
+        fi
+        [ "$over" = 0 ] || options=$over_options
+    fi
+    [ "$over" != 124 ] || because "the filesystem hangs"
+    case $over in 0 | 124) return "$over" ;; esac
+    # A mount of a damaged filesystem may refuse to go.
+    ! mounted "$root" || bounded 10 umount "$root" || over=124
+    return "$over"
+}
+
+# make_afresh: a new filesystem on the device that is ours.
+make_afresh() {
+    set -f
+    make_options=
+    make_ifs=$IFS
+    IFS=,
+    # "-O,extra_attr,compression" is the option -O with the value "extra_attr,compression".
+    for make_word in $mkfs; do
+        case $make_word in
+            -*) make_options="$make_options $make_word" make_glue=' ' ;;
+            *) make_options="$make_options$make_glue$make_word" make_glue=, ;;
+        esac
+    done
+    IFS=$make_ifs
+    # shellcheck disable=SC2086 # words on purpose
+    make_said=$(backend_make "$device" $make_options 2>&1) && set +f && return 0
+    set +f
+    because "making it afresh: $make_said"
+    return 1
+}
+
+# choose: `outcome` becomes how the blank root was come by.
+choose() {
+    outcome=fell-back
+    if [ "$backend" != tmpfs ]; then
+        parameter anicca.root && device_of "$value" || value=
+        if [ -z "$value" ]; then
+            because "the kernel command line names no root that can be found by name"
+            return
+        fi
+        device=$value
+        clock
+        wait_from=$now
+        if ! await "$device" 45; then
+            because "$device has not appeared in 45 seconds"
+            return
+        fi
+        clock
+        waited=$((now - wait_from))
+        device=$(readlink -f "$device")
+    fi
+    hand_over
+    case $? in
+        0) outcome=blank && return ;;
+        124)
+            # It cannot be made afresh while it hangs: the next boot will.
+            ! is_ours "$device" || bounded 5 backend_spoil "$device" || because "the next boot will find it as it is"
+            return
+            ;;
+    esac
+    is_ours "$device" || return
+    say 3 "the root on $device is made afresh: $(cat "$reasons")"
+    bounded 90 make_afresh || return
+    hand_over && outcome=made-afresh
+}
+
+# report: what was done, for /run/anicca/guard.json, the console and the journal.
+report() {
+    mounted "$root" || value='none none'
+    report_type=${value%% *}
+    quoted "${value#* }"
+    report_options=$value
+    quoted "${device:-}"
+    report_device=$value
+    report_reasons=
+    report_text=
+    while read -r report_line; do
+        quoted "$report_line"
+        report_reasons=$report_reasons${report_reasons:+, }$value
+        report_text="$report_text${report_text:+; }$report_line"
+    done < "$reasons"
+    as_seconds "$waited"
+    report_waited=$value
+    report_mount=0
+    [ ! -e "$ANICCA_RUN/guard.mount" ] || read -r report_mount < "$ANICCA_RUN/guard.mount"
+    as_seconds "$report_mount"
+    report_mount=$value
+    clock
+    as_seconds $((now - started - waited))
+    printf '{"root": "%s", "backend": "%s", "device": %s, "outcome": "%s", "reasons": [%s], "options": %s, %s}\n' \
+        "$report_type" "$backend" "$report_device" "$outcome" "$report_reasons" "$report_options" \
+        "\"seconds\": $value, \"mount_seconds\": $report_mount, \"waited_seconds\": $report_waited" \
+        > "$ANICCA_RUN/guard.json.new" && mv "$ANICCA_RUN/guard.json.new" "$ANICCA_RUN/guard.json"
+    case $outcome in
+        blank) say "$([ -z "$report_text" ] && echo 5 || echo 3)" "the root is blank: $report_type, $value s. $report_text" ;;
+        made-afresh) say 3 "THE ROOT WAS MADE AFRESH: $report_text" ;;
+        fell-back) say 3 "THE ROOT IS IN MEMORY, the declared one could not be had: $report_text" ;;
+    esac
+}
+
+mkdir -p "$ANICCA_RUN" "$root"
+: > "$reasons"
+clock
+started=$now waited=0 device='' outcome=fell-back
+parameter anicca.backend
+backend=${value:-f2fs}
+if [ ! -e "$lib/backend_$backend.sh" ]; then
+    because "no such backend here: $backend"
+    backend=tmpfs
+    declared=
+else
+    parameter anicca.rootopts
+    declared=$value
+fi
+parameter anicca.mkfs
+mkfs=$value
+# shellcheck source=backend_f2fs.sh
+. "$lib/backend_$backend.sh"
+backend_options "$declared"
+choose
+[ "$outcome" != fell-back ] || bounded 10 fall_back
+report
+exit 0
