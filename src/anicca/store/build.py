@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from anicca.events import Report
-    from anicca.store.context import Builtin
+    from anicca.store.context import Builtin, Settings
     from anicca.store.derivation import Instantiated
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
@@ -45,6 +44,12 @@ def build(
     """
     result = {goal.path: dict(goal.outputs) for goal in goals}
     todo = {goal.path: goal for goal in goals} if check else plan(store, goals)
+    if not todo:
+        return result
+    # A collector may have taken what was valid a moment ago: protect, then look again.
+    store.protect(_touched(todo.values()))
+    if not check:
+        todo = plan(store, goals)
     if substitute is not None and todo and not check:
         substitute({p for item in todo.values() for p in item.outputs.values()})
         todo = plan(store, goals)
@@ -53,18 +58,28 @@ def build(
     store.add_derivation(*todo.values())
     if check:
         build(store, [i for goal in goals for i in goal.inputs], builders=builders, report=report, jobs=jobs)
-    from anicca.store.context import Settings  # noqa: PLC0415 (nothing to build needs none of it)
-    from anicca.store.running import Limits as NoLimits  # noqa: PLC0415
+    from anicca.store import context, running  # noqa: PLC0415 (where nothing is to be built, none of it is needed)
 
-    settings = Settings(
+    settings = context.Settings(
         builders=_with_own(builders or {}),
         cores=cores,
         keep_failed=keep_failed,
         check=check,
-        limits=limits or NoLimits(),
+        limits=limits or running.Limits(),
     )
-    _Run(store, todo, settings, report, keep_going=keep_going).all(jobs)
+    _run(store, todo, settings, report, jobs=jobs, keep_going=keep_going)
     return result
+
+
+def _touched(items: Iterable[Instantiated]) -> set[StorePath]:
+    """What building `items` makes and reads."""
+    touched: set[StorePath] = set()
+    for item in items:
+        touched.add(item.path)
+        touched.update(item.outputs.values(), item.drv.input_sources)
+        for needed in item.inputs:
+            touched.update(needed.outputs[n] for n in item.drv.input_derivations[needed.path])
+    return touched
 
 
 def plan(store: LocalStore, goals: Sequence[Instantiated]) -> dict[StorePath, Instantiated]:
@@ -122,72 +137,31 @@ def _with_own(builders: Mapping[str, Builtin]) -> Mapping[str, Builtin]:
     return {"builtin:fetchurl": fetchurl, **builders}
 
 
-class _Run:
-    """One run over what is to be built."""
+def _run(
+    store: LocalStore,
+    todo: Mapping[StorePath, Instantiated],
+    settings: Settings,
+    report: Report,
+    *,
+    jobs: int,
+    keep_going: bool,
+) -> None:
+    """Build all of `todo`."""
+    from anicca.store.realise import realise  # noqa: PLC0415 (see `build`)
+    from anicca.store.running import Cancel  # noqa: PLC0415
+    from anicca.store.schedule import run_in_order  # noqa: PLC0415
 
-    def __init__(
-        self,
-        store: LocalStore,
-        todo: Mapping[StorePath, Instantiated],
-        settings: object,
-        report: Report,
-        *,
-        keep_going: bool,
-    ) -> None:
-        from anicca.store.context import Settings  # noqa: PLC0415 (see `build`)
+    def done(path: StorePath, count: int) -> None:
+        report(Advanced(task="build", done=count, note=todo[path].drv.name))
 
-        assert isinstance(settings, Settings)
-        self._settings = settings
-        self._store = store
-        self._todo = dict(todo)
-        self._report = report
-        self._keep_going = keep_going
-        self._missing = {path: {i.path for i in item.inputs if i.path in todo} for path, item in self._todo.items()}
-        self._needed_by: dict[StorePath, list[StorePath]] = {}
-        for path, missing in self._missing.items():
-            for other in missing:
-                self._needed_by.setdefault(other, []).append(path)
-
-    def all(self, jobs: int) -> None:
-        """Build everything."""
-        from anicca.store.realise import realise  # noqa: PLC0415 (see `build`)
-        from anicca.store.running import Cancel, Cancelled  # noqa: PLC0415
-
-        ready = [path for path, missing in self._missing.items() if not missing]
-        errors: list[BaseException] = []
-        done = 0
-        self._report(Started(task="build", total=len(self._todo), unit="derivations"))
-        with Cancel() as cancel, ThreadPoolExecutor(max(1, jobs), "build") as pool:
-            running: dict[Future[None], StorePath] = {}
-            try:
-                while running or (ready and (not errors or self._keep_going)):
-                    while ready and len(running) < jobs and (not errors or self._keep_going):
-                        path = ready.pop(0)
-                        item = self._todo[path]
-                        running[pool.submit(realise, self._store, item, self._settings, self._report, cancel)] = path
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        path = running.pop(future)
-                        error = future.exception()
-                        if error is None:
-                            done += 1
-                            self._report(Advanced(task="build", done=done, note=self._todo[path].drv.name))
-                            ready += self._free(path)
-                        elif not isinstance(error, Cancelled):
-                            errors.append(error)
-                            if not self._keep_going:
-                                cancel.ask()
-            except BaseException:
-                cancel.ask()
-                raise
-        if errors:
-            raise errors[0]
-        self._report(Finished(task="build"))
-
-    def _free(self, path: StorePath) -> list[StorePath]:
-        """What can be built now that `path` is."""
-        free = []
-        for other in self._needed_by.get(path, ()):
-            self._missing[other].discard(path)
-            if not self._missing[other]:
-                free.append(other)
-        return free
+    report(Started(task="build", total=len(todo), unit="derivations"))
+    with Cancel() as cancel:
+        run_in_order(
+            {path: [i.path for i in item.inputs] for path, item in todo.items()},
+            lambda path: realise(store, todo[path], settings, report, cancel),
+            jobs=jobs,
+            done=done,
+            cancel=cancel.ask,
+            keep_going=keep_going,
+        )
+    report(Finished(task="build"))

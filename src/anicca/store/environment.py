@@ -161,7 +161,7 @@ def _reference_graphs(store: LocalStore, drv: Derivation) -> dict[str, bytes]:
         lines = []
         for path in sorted(closure):
             info = infos[path]
-            lines += [str(path), "" if info.deriver is None else str(info.deriver), str(len(info.references))]
+            lines += [str(path), "", str(len(info.references))]
             lines += map(str, sorted(info.references))
         files[name] = "".join(line + "\n" for line in lines).encode()
     return files

@@ -11,17 +11,27 @@ import os
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from anicca.store.locks import lock, open_lock, unlock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from anicca.store.path import StorePath
 
 _COUNTER = itertools.count()
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 class TempRoots:
@@ -83,8 +93,9 @@ class TempRoots:
             unlock(self._gc_fd)
             return True
         try:
-            with socket.socket(socket.AF_UNIX) as channel:
-                channel.connect(os.fspath(self._state / "gc-socket" / "socket"))
+            with socket.socket(socket.AF_UNIX) as channel, _directory(self._state / "gc-socket") as directory:
+                # A socket's path is at most 107 bytes long: name it by a directory that we hold.
+                channel.connect(f"/proc/self/fd/{directory}/socket")
                 for path in paths:
                     channel.sendall(f"{path}\n".encode())
                     if channel.recv(1) != b"1":

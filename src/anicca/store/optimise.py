@@ -1,0 +1,128 @@
+"""Making equal files one file: hard links through `.links/<hash of the file's NAR>`, as Nix does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from anicca.events import Advanced, Finished, Started, ignore
+from anicca.store import base32
+from anicca.store.canonical import MTIME_NANOSECONDS
+from anicca.store.nar import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from anicca.events import Report
+    from anicca.store.local import LocalStore
+    from anicca.store.path import StorePath
+
+
+@dataclass(slots=True, kw_only=True)
+class Saved:
+    """How much linking saved."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+def optimise(store: LocalStore, paths: Iterable[StorePath] | None = None, *, report: Report = ignore) -> Saved:
+    """Link equal files of `paths` (None: of all valid objects). Objects stay what they are to all who look."""
+    store.writing()
+    wanted = sorted(store.all_valid() if paths is None else store.valid(paths))
+    links = _Links(store.store_dir)
+    report(Started(task="optimise", total=len(wanted), unit="objects"))
+    for done, path in enumerate(wanted, 1):
+        store.protect((path,))
+        if store.is_valid(path):
+            links.tree(os.fsencode(store.physical(path)))
+        report(Advanced(task="optimise", done=done))
+    report(Finished(task="optimise"))
+    return links.saved
+
+
+class _Links:
+    """The directory of links, and which inodes are in it already."""
+
+    def __init__(self, store_dir: Path) -> None:
+        self._top = os.fsencode(store_dir)
+        self._directory = self._top + b"/.links"
+        os.makedirs(self._directory, exist_ok=True)  # noqa: PTH103 (bytes)
+        with os.scandir(self._directory) as entries:
+            self._inodes = {entry.inode() for entry in entries}
+        self._number = 0
+        self.saved = Saved()
+
+    def tree(self, path: bytes) -> None:
+        """Link all files below `path`."""
+        status = os.lstat(path)
+        if stat.S_ISDIR(status.st_mode):
+            for name in os.listdir(path):  # noqa: PTH208 (bytes)
+                self.tree(path + b"/" + name)
+        elif status.st_ino not in self._inodes:
+            self._file(path, status)
+
+    def _file(self, path: bytes, status: os.stat_result) -> None:
+        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWUSR:
+            return  # Not canonical, so not ours to share.
+        link = self._directory + b"/" + _name(path)
+        try:
+            known = os.lstat(link)
+        except FileNotFoundError:
+            try:
+                os.link(path, link, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.EMLINK, errno.ENOSPC):
+                    raise
+            self._inodes.add(status.st_ino)
+            return
+        if known.st_ino == status.st_ino:
+            self._inodes.add(status.st_ino)
+            return
+        if known.st_size != status.st_size:
+            os.unlink(link)  # noqa: PTH108 (bytes; a damaged link, which the next run makes anew)
+            return
+        self._replace(path, link, status)
+
+    def _replace(self, path: bytes, link: bytes, status: os.stat_result) -> None:
+        """Put a link to the known file in the place of `path`."""
+        parent = os.path.dirname(path)  # noqa: PTH120 (bytes)
+        self._number += 1
+        temporary = self._top + f"/.tmp-link-{os.getpid()}-{self._number}".encode()
+        try:
+            os.link(link, temporary, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.EMLINK, errno.ENOENT):
+                return
+            raise
+        writable = os.geteuid() == 0 or parent == self._top
+        if not writable:
+            os.chmod(parent, 0o755)  # noqa: PTH101, S103 (bytes; what directories of the store are)
+        try:
+            os.rename(temporary, path)  # noqa: PTH104 (bytes)
+        except OSError as error:
+            os.unlink(temporary)  # noqa: PTH108 (bytes)
+            if error.errno != errno.EMLINK:
+                raise
+            return
+        finally:
+            if parent != self._top:
+                if not writable:
+                    os.chmod(parent, 0o555)  # noqa: PTH101, S103 (as above)
+                os.utime(parent, ns=(MTIME_NANOSECONDS, MTIME_NANOSECONDS))
+        self.saved.files += 1
+        self.saved.size_bytes += status.st_size
+
+
+def _name(path: bytes) -> bytes:
+    from pathlib import Path  # noqa: PLC0415 (dump takes one)
+
+    state = sha256()
+    for chunk in dump(Path(os.fsdecode(path))):
+        state.update(chunk)
+    return base32.encode(state.digest()).encode()
