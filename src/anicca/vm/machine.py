@@ -26,8 +26,8 @@ TAIL_LINES = 40
 """How many of the console's last lines an error keeps."""
 _POLL_SECONDS = 0.2
 _START_TRIES = 3
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]")
-    r"\x1b\[[0-9;?=]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]"
+_TERMINAL_CODES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]"
 )
 
 
@@ -49,6 +49,8 @@ class MachineConfig:
     direct_kernel: DirectKernel | None = None
     """Loaded by QEMU; None: UEFI firmware finds a boot loader on the first disk."""
     credentials: Mapping[str, bytes] = field(default_factory=dict)
+    boot_parameters: tuple[str, ...] = ("console=ttyS0",)
+    """Added to the kernel command line by systemd-boot, beside what the boot entry says."""
     memory_mib: int = 1024
     cpus: int = 2
     isolated: bool = True
@@ -75,6 +77,7 @@ def plan_machine(
         serials=(serial,),
         network=Network(ssh_port=ssh_port, isolated=config.isolated),
         credentials={CREDENTIAL: public_key, **config.credentials},
+        boot_parameters=config.boot_parameters,
         memory_mib=config.memory_mib,
         cpus=config.cpus,
         qmp_socket=qmp_socket,

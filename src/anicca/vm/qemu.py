@@ -80,6 +80,8 @@ class QemuPlan:
     network: Network | None = None
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     """systemd system credentials, by name."""
+    boot_parameters: tuple[str, ...] = ()
+    """What systemd-boot adds to the kernel command line of the entry that it starts (257 and later)."""
     memory_mib: int = 1024
     cpus: int = 2
     qmp_socket: Path | None = None
@@ -109,6 +111,9 @@ def qemu_argv(plan: QemuPlan) -> list[str]:
     for name, content in sorted(plan.credentials.items()):
         encoded = base64.b64encode(content).decode()
         argv += ["-smbios", f"type=11,value=io.systemd.credential.binary:{_value(name)}={encoded}"]
+    if plan.boot_parameters:
+        extra = _value(" ".join(plan.boot_parameters))
+        argv += ["-smbios", f"type=11,value=io.systemd.boot.kernel-cmdline-extra={extra}"]
     if plan.qmp_socket is not None:
         argv += ["-qmp", f"unix:{_value(str(plan.qmp_socket))},server=on,wait=off"]
     if not plan.reboots:
