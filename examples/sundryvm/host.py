@@ -3,7 +3,13 @@
 from web import web
 
 from anicca.declare import Dhcp, Disk, F2fs, Host, User
-from anicca.declare.services import ssh
+from anicca.declare.services import ssh, sudo
+
+PAGE = """\
+<!doctype html>
+<title>sundryvm</title>
+<p>Nothing here is older than this boot.</p>
+"""
 
 host = Host(
     name="sundryvm",
@@ -22,5 +28,9 @@ host = Host(
     root=F2fs(compress_algorithm="zstd", lazytime=True),
     disk=Disk(esp="512M", nix="6G", root="2G"),
     persist=["/var/lib/notes"],
-    parts=[ssh(), web(page="<!doctype html>\n<title>sundryvm</title>\n<p>Nothing here is older than this boot.</p>\n")],
+    parts=[
+        ssh(),
+        sudo(),
+        web(page="<!doctype html>\n<title>sundryvm</title>\n<p>Nothing here is older than this boot.</p>\n"),
+    ],
 )

@@ -130,6 +130,9 @@ def _settle_groups(sayings: Sayings, users: tuple[UserSpec, ...]) -> tuple[Group
     """The declared groups, and each user's own."""
     members = sayings.members.settle(sayings.ledger)
     names = {*present(sayings.groups.settle(sayings.ledger)), *(user.name for user in users)}
+    for user in users:
+        places = sayings.ledger.origins[f"users[{user.name}]"]
+        sayings.ledger.origins.setdefault(f"groups[{user.name}]", places)
     pairs = {*members, *((group, user.name) for user in users for group in user.groups)}
     return tuple(
         GroupSpec(name=name, members=tuple(sorted(member for group, member in pairs if group == name)))

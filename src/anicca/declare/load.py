@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anicca.declare
 from anicca.declare.combine import combine
 from anicca.declare.host import Host
+from anicca.declare.ids import near
 from anicca.declare.source import Source, locate
 from anicca.errors import DeclarationError, Fault, Place
 
@@ -30,8 +34,7 @@ def evaluate(host_file: Path) -> Spec:
     """The spec of the host that a file declares. Raises `DeclarationError` with every fault found."""
     beside = _Beside(host_file.parent)
     host = _load(host_file, beside)
-    sources = {file: Source(text) for file, text in beside.texts.items()}
-    return combine(host, lambda place, keyword, element: locate(sources, place, keyword, element))
+    return combine(host, lambda place, keyword, element: locate(beside.sources, place, keyword, element))
 
 
 def _load(host_file: Path, beside: _Beside) -> Host:
@@ -43,7 +46,7 @@ def _load(host_file: Path, beside: _Beside) -> Host:
     before = dict(sys.modules)
     sys.meta_path.insert(0, beside)
     try:
-        spec = importlib.util.spec_from_file_location(MODULE, host_file, loader=_Source(MODULE, name, beside.texts))
+        spec = importlib.util.spec_from_file_location(MODULE, host_file, loader=_Loader(MODULE, name, beside))
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -78,28 +81,38 @@ def _host(module: ModuleType, start: Place) -> Host:
     raise DeclarationError(Fault(message=message, places=(start,), hint=hint))
 
 
-class _Source(importlib.machinery.SourceFileLoader):
+class _Loader(importlib.machinery.SourceFileLoader):
     """A loader that compiles afresh under the name that the person gave, so that places read as typed."""
 
-    def __init__(self, fullname: str, path: str, texts: dict[str, str]) -> None:
+    def __init__(self, fullname: str, path: str, beside: _Beside) -> None:
         super().__init__(fullname, path)
-        self._texts = texts
+        self._beside = beside
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
         data = self.get_data(path)
         code = self.source_to_code(data, path)
-        self._texts[path] = importlib.util.decode_source(data)
+        self._beside.read(path, importlib.util.decode_source(data))
         return code
 
 
 class _Beside(importlib.abc.MetaPathFinder):
-    """Finds modules and packages in the directory of the host's file; keeps the texts of what was loaded."""
+    """Finds modules and packages in the directory of the host's file; keeps the sources of what was loaded."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.found: list[str] = []
-        self.texts: dict[str, str] = {}
+        self.sources: dict[str, Source] = {}
+
+    def read(self, path: str, text: str) -> None:
+        """Keep a source that is about to run."""
+        source = self.sources[path] = Source(text)
+        for name, line in source.imports:
+            file = self.directory / f"{name}.py"
+            if name in sys.modules and name not in self.found and file.is_file():
+                message = f"{file.name} beside it has the name of a module that is loaded already"
+                hint = "give it another name: import would not find it"
+                raise DeclarationError(Fault(message=message, places=(Place(path, line),), hint=hint))
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, _target: ModuleType | None = None
@@ -112,7 +125,7 @@ class _Beside(importlib.abc.MetaPathFinder):
             for file in (directory / name / "__init__.py", directory / f"{name}.py"):
                 if file.is_file():
                     self.found.append(fullname)
-                    loader = _Source(fullname, str(file), self.texts)
+                    loader = _Loader(fullname, str(file), self)
                     spec = importlib.util.spec_from_file_location(fullname, file, loader=loader)
                     if spec is not None and file.stem == "__init__":
                         # Python makes this one absolute; places are to read as typed.
@@ -126,11 +139,21 @@ def _fault(error: BaseException, name: str, beside: _Beside) -> Fault:
     if isinstance(error, SyntaxError) and error.filename is not None:
         return Fault(message=f"syntax error: {error.msg}", places=(Place(error.filename, error.lineno or 1),))
     frames = traceback.extract_tb(error.__traceback__)
-    own = [Place(frame.filename, frame.lineno or 1) for frame in frames if frame.filename in beside.texts]
+    own = [Place(frame.filename, frame.lineno or 1) for frame in frames if frame.filename in beside.sources]
     place = own[-1] if own else Place(name, 1)
     if isinstance(error, SystemExit):
         return Fault(message="it calls exit: a declaration has no effects", places=(place,))
-    hint = None
+    return Fault(
+        message="".join(traceback.format_exception_only(error)).strip(), places=(place,), hint=_hint(error, beside)
+    )
+
+
+def _hint(error: BaseException, beside: _Beside) -> str | None:
+    """What may help with the errors that one makes most."""
     if isinstance(error, ModuleNotFoundError):
-        hint = f"modules are looked for in {beside.directory} and where Python finds its own"
-    return Fault(message="".join(traceback.format_exception_only(error)).strip(), places=(place,), hint=hint)
+        return f"modules are looked for in {beside.directory} and where Python finds its own"
+    match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    word = None if match is None else getattr(anicca.declare, match[1], None)
+    if match is None or not dataclasses.is_dataclass(word):
+        return None
+    return near(match[2], (field.name for field in dataclasses.fields(word)))

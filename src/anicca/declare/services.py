@@ -65,6 +65,14 @@ def ssh() -> Part:
     )
 
 
+def sudo() -> Part:
+    """Members of the group sudo may do all as root, without a password: accounts here have none."""
+    return Part(
+        packages=["sudo"],
+        files={"/etc/sudoers.d/anicca": default(File("%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n", mode=0o440))},
+    )
+
+
 _SITE = """\
 server {{
 	listen 80{default};

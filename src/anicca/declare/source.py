@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """The calls of one file, by the line on which each begins."""
+    """The calls and imports of one file. One that Python cannot read has none."""
 
     def __init__(self, text: str) -> None:
         self._values: defaultdict[tuple[int, str], list[ast.expr]] = defaultdict(list)
+        self.imports: list[tuple[str, int]] = []
+        """Each absolutely imported module's name up to the first dot, and the line."""
         try:
             tree = ast.parse(text)
         except SyntaxError:
@@ -26,6 +28,10 @@ class Source:
                 for keyword in node.keywords:
                     if keyword.arg is not None:
                         self._values[node.lineno, keyword.arg].append(keyword.value)
+            elif isinstance(node, ast.Import):
+                self.imports.extend((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+                self.imports.append((node.module.partition(".")[0], node.lineno))
 
     def line(self, call_line: int, keyword: str, element: str | None = None) -> int:
         """The line of a call's keyword, or of that text in its list or mapping; the call's own where unsure."""
