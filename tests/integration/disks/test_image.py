@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -296,14 +297,29 @@ def test_a_disk_that_is_too_small_is_seen_before_the_work(
     assert leftovers(small_disk) == []
 
 
-@pytest.mark.parametrize("small_disk", ["9m"], indirect=True)
+@pytest.mark.parametrize("small_disk", ["32m"], indirect=True)
+@pytest.mark.parametrize("victim", ["sfdisk", "mkfs.vfat", "mcopy", "mke2fs", "mkfs.f2fs"])
 def test_a_disk_that_fills_up_leaves_no_half_image(
-    small_disk: Path, nix_root: Path, boot_files: Mapping[str, Path | bytes]
+    small_disk: Path, nix_root: Path, boot_files: Mapping[str, Path | bytes], victim: str
 ) -> None:
-    with pytest.raises(AniccaError):
+    def with_a_greedy_neighbour(
+        argv: Sequence[str | Path], *, binds: Sequence[Bind], env: Mapping[str, str], stdin: bytes | None = None
+    ) -> process.Completed:
+        if argv[0] == victim:
+            with contextlib.suppress(OSError), (small_disk / "neighbour").open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        return run_machine_tool(argv, binds=binds, env=env, stdin=stdin)
+
+    with pytest.raises(AniccaError) as caught:
         write_image(
-            make_plan(nix_root, boot_files), output=small_disk / "disk.img", nix_root=nix_root, esp_files=boot_files
+            make_plan(nix_root, boot_files),
+            output=small_disk / "disk.img",
+            nix_root=nix_root,
+            esp_files=boot_files,
+            tools=Tools(run_tool=with_a_greedy_neighbour),
         )
+    assert victim in str(caught.value) or "No space left" in str(caught.value)
     assert leftovers(small_disk) == []
 
 
