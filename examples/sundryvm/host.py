@@ -2,7 +2,7 @@
 
 from web import web
 
-from anicca.declare import Dhcp, Disk, F2fs, Host, User
+from anicca.declare import Dhcp, Disk, F2fs, Host, Persist, User
 from anicca.declare.services import ssh, sudo
 
 PAGE = """\
@@ -27,10 +27,10 @@ host = Host(
     network=Dhcp(),
     root=F2fs(compress_algorithm="zstd", lazytime=True),
     disk=Disk(esp="512M", nix="6G", root="2G"),
-    persist=["/var/lib/notes"],
+    persist=[Persist("/var/lib/notes", owner="ann", group="ann", mode=0o750)],
     parts=[
         ssh(),
         sudo(),
-        web(page="<!doctype html>\n<title>sundryvm</title>\n<p>Nothing here is older than this boot.</p>\n"),
+        web(PAGE),
     ],
 )

@@ -12,9 +12,10 @@ from anicca.declare.root import Tmpfs
 from anicca.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from anicca.declare.spec import Spec, UserSpec
+    from anicca.errors import Place
 
 __all__ = ["check", "check_ids"]
 
@@ -108,6 +109,31 @@ def _check_texts(spec: Spec) -> Iterator[Fault]:
                 ),
                 hint="one in each element of kernel_parameters; quote a value that has a space",
             )
+
+
+def check_lowered(
+    origins: Mapping[str, tuple[Place, ...]],
+    *,
+    modules: Iterable[str],
+    sysctl: Mapping[str, str],
+    hosts: Mapping[str, Iterable[str]],
+) -> Iterator[Fault]:
+    """The faults of what becomes lines of files and is not in the spec by itself."""
+    for module in modules:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", module):
+            message = f"{module!r} is not a module of the kernel"
+            yield Fault(message=message, places=origins[f"kernel_modules[{module}]"])
+    for setting, value in sysctl.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_./*-]+", setting) or "\n" in value:
+            message = f"{setting!r} = {value!r} is not a setting of the kernel"
+            yield Fault(message=message, places=origins[f"sysctl[{setting}]"], hint="such as net.ipv4.ip_forward")
+    for address, names in hosts.items():
+        for name in names:
+            places = origins[f"hosts[{address}][{name}]"]
+            if not re.fullmatch(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]*", address):
+                yield Fault(message=f"{address!r} is not an address", places=places, hint="addresses are the keys")
+            if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
+                yield Fault(message=f"{name!r} is not a host's name", places=places)
 
 
 def _check_accounts(spec: Spec) -> Iterator[Fault]:

@@ -7,9 +7,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from anicca.declare.base import base
-from anicca.declare.check import check
+from anicca.declare.check import check, check_lowered
 from anicca.declare.host import Directory, Entry, File, Host, Link
-from anicca.declare.lower import locale_part, name_part, network_part, persist_directories, timezone_part, user_part
+from anicca.declare.lower import (
+    kernel_part,
+    locale_part,
+    name_part,
+    network_part,
+    persist_directories,
+    timezone_part,
+    user_part,
+)
 from anicca.declare.merge import present, single
 from anicca.declare.network import Dhcp
 from anicca.declare.rank import Rank
@@ -70,8 +78,16 @@ def _settle(sayings: Sayings, host: Host) -> Spec:
     def place(option: str) -> Place:
         return ledger.origins.get(option, (host.declared_at,))[0]
 
+    modules = present(sayings.modules.settle(ledger))
+    sysctl = {setting: value for (setting,), value in sayings.sysctl.settle(ledger).items()}
+    hosts: dict[str, list[str]] = {}
+    for address, name in sayings.hosts.settle(ledger):
+        hosts.setdefault(address, []).append(name)
+    faults = check_lowered(ledger.origins, modules=modules, sysctl=sysctl, hosts=hosts)
+    ledger.faults.extend(faults)
     for part in (
-        name_part(host.name, place("name")),
+        name_part(host.name, hosts, place("name")),
+        kernel_part(modules, sysctl, place(next((f"sysctl[{setting}]" for setting in sysctl), "name"))),
         timezone_part(timezone, place("timezone")),
         locale_part(locale, place("locale")),
         network_part(network, place("network")),

@@ -148,6 +148,12 @@ class Part:
     kernel: str | Ranked[str] | None = None
     """The kernel's package."""
     kernel_parameters: Sequence[str] = ()
+    kernel_modules: Sequence[str] = ()
+    """Modules loaded at boot that nothing loads by itself."""
+    sysctl: Mapping[str, str | int | Ranked[str | int]] = field(default_factory=dict)
+    """Settings of the kernel at run time, such as `{"net.ipv4.ip_forward": 1}`."""
+    hosts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Address to the names it has in `/etc/hosts`, besides the host's own."""
     components: Sequence[str] = ()
     """Components of the archive besides `main`, such as `non-free-firmware`."""
     timezone: str | Ranked[str] | None = None

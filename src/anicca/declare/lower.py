@@ -8,7 +8,7 @@ from anicca.declare.host import Directory, Entry, File, Link, Part, Persist, Uni
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from anicca.declare.spec import UserSpec
     from anicca.errors import Place
@@ -24,6 +24,9 @@ NETWORK_UNITS = (
     "systemd-resolved.service",
 )
 
+MODULES_FILE = "/etc/modules-load.d/anicca.conf"
+SYSCTL_FILE = "/etc/sysctl.d/60-anicca.conf"
+
 HOSTS = """\
 127.0.0.1 localhost
 127.0.1.1 {name}
@@ -33,15 +36,27 @@ ff02::2 ip6-allrouters
 """
 
 
-def name_part(name: str, place: Place) -> Part:
-    """The host's own name, and addresses for it."""
+def name_part(name: str, others: Mapping[str, Sequence[str]], place: Place) -> Part:
+    """The host's own name, and the addresses of others."""
+    hosts = HOSTS.format(name=name) + "".join(f"{address} {' '.join(names)}\n" for address, names in others.items())
     return Part(
         files={
             "/etc/hostname": File(f"{name}\n", declared_at=place),
-            "/etc/hosts": File(HOSTS.format(name=name), declared_at=place),
+            "/etc/hosts": File(hosts, declared_at=place),
         },
         declared_at=place,
     )
+
+
+def kernel_part(modules: Sequence[str], sysctl: Mapping[str, str], place: Place) -> Part:
+    """What systemd-modules-load and systemd-sysctl read at boot."""
+    files: dict[str, Entry] = {}
+    if modules:
+        files[MODULES_FILE] = File("".join(f"{module}\n" for module in modules), declared_at=place)
+    if sysctl:
+        lines = (f"{setting} = {value}\n" for setting, value in sysctl.items())
+        files[SYSCTL_FILE] = File("".join(lines), declared_at=place)
+    return Part(files=files, declared_at=place)
 
 
 def timezone_part(timezone: str, place: Place) -> Part:

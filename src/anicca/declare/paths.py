@@ -23,13 +23,24 @@ FORBIDDEN = {
     "/proc": "the kernel makes it",
     "/sys": "the kernel makes it",
     "/dev": "the kernel makes it",
-    "/run": "it is made at run time: declare a tmpfiles.d file in /etc/tmpfiles.d",
+    "/run": "it is made at run time: declare a line of tmpfiles.d in /etc/tmpfiles.d",
+    "/var/run": "it is a link to /run",
+    "/var/lock": "it is a link to /run/lock",
+    "/tmp": "it is in memory: declare a line of tmpfiles.d in /etc/tmpfiles.d",  # noqa: S108 (never opened)
+    "/var/lib/dpkg": "dpkg's database comes from the store",
+    "/etc/passwd": "accounts are declared in users",
+    "/etc/shadow": "accounts are declared in users",
+    "/etc/group": "groups are declared in groups",
+    "/etc/gshadow": "groups are declared in groups",
+    "/etc/machine-id": "each machine makes its own and keeps it",
+    "/etc/mtab": "it is the kernel's list of mounts",
 }
 """Where nothing may be declared, and why."""
 
 FORBIDDEN_PERSIST = {
-    **FORBIDDEN,
+    **{path: reason for path, reason in FORBIDDEN.items() if not path.startswith("/etc/")},
     "/run": "it is gone by its nature: put what must outlive a boot in /var/lib",
+    "/tmp": "it is gone by its nature: put what must outlive a boot in /var/lib",  # noqa: S108
     "/etc": "it is read-only and made from the declaration: declare the file",
 }
 
@@ -56,7 +67,7 @@ def path_fault(path: str, forbidden: dict[str, str]) -> tuple[str, str | None] |
         return "is not normalised", f"write {normal}"
     for top, reason in forbidden.items():
         if path == top or path.startswith(f"{top}/"):
-            return f"is under {top}", reason
+            return "cannot be declared" if path == top else f"is under {top}", reason
     if path == "/":
         return "is the root itself", None
     return None
@@ -64,7 +75,7 @@ def path_fault(path: str, forbidden: dict[str, str]) -> tuple[str, str | None] |
 
 def check_files(spec: Spec) -> Iterator[Fault]:
     """The faults of declared files, links and directories."""
-    kept = {persisted.path: persisted for persisted in spec.persist}
+    kept = {persisted.path for persisted in spec.persist if path_fault(persisted.path, FORBIDDEN_PERSIST) is None}
     holders = {entry.path: entry for entry in spec.files if not isinstance(entry, DirectorySpec)}
     for entry in spec.files:
         option = f"files[{entry.path}]"

@@ -95,6 +95,9 @@ class Sayings:
         self.modes = Option[int]("persist[{}].mode", lambda mode: f"{mode:04o}")
         self.parameters = Option[tuple[str, ...]]("kernel_parameters[{}]")
         self.components = Option[bool]("components[{}]")
+        self.modules = Option[bool]("kernel_modules[{}]")
+        self.sysctl = Option[str]("sysctl[{}]")
+        self.hosts = Option[bool]("hosts[{}][{}]")
         self.kernel = Option[str]("kernel")
         self.timezone = Option[str]("timezone")
         self.locale = Option[str]("locale")
@@ -117,23 +120,19 @@ class Sayings:
             self.packages.say(name.name if absent else name, value=not absent, rank=own, place=place)
         for user, place, own in self._items(part, "users", (User,), rank):
             self._take_user(user, place, own)
-        for group, place, own in self._items(part, "groups", (Group,), rank):
-            self.groups.say(group.name, value=True, rank=own, place=place)
-            for member, line, _ in self._items(group, "members", (str,), own):
-                self.members.say(group.name, member, value=True, rank=own, place=line)
+        self._take_groups(part, rank)
         self._take_files(part, rank)
-        for unit, place, own in self._items(part, "units", (Unit,), rank):
-            self.units.say(unit.name, value=True, rank=own, place=place)
-            self.contents.say(unit.name, value=unit.content, rank=own, place=place)
-            self.states.say(unit.name, value=unit.state, rank=own, place=place)
+        self._take_units(part, rank)
         for kept, place, own in self._items(part, "persist", (str, Persist), rank):
             self.take_persist(Persist(kept, declared_at=place) if isinstance(kept, str) else kept, own)
         parameters = tuple(text for text, _, _ in self._items(part, "kernel_parameters", (str,), rank))
         if parameters:
             place = self._locate(part.declared_at, "kernel_parameters", None)
             self.parameters.say(" ".join(parameters), value=parameters, rank=rank, place=place)
-        for component, place, own in self._items(part, "components", (str,), rank):
-            self.components.say(component, value=True, rank=own, place=place)
+        for keyword, option in (("components", self.components), ("kernel_modules", self.modules)):
+            for text, place, own in self._items(part, keyword, (str,), rank):
+                option.say(text, value=True, rank=own, place=place)
+        self._take_mappings(part, rank)
         self._take_scalars(part, rank)
         for inner, _, own in self._items(part, "parts", (Part,), rank):
             self.take(inner, own)
@@ -157,22 +156,57 @@ class Sayings:
         for key, line, own in self._items(user, "ssh_keys", (str,), rank):
             self.keys.say(user.name, key.strip(), value=True, rank=own, place=line)
 
+    def _take_groups(self, part: Part, rank: Rank) -> None:
+        for group, place, own in self._items(part, "groups", (Group,), rank):
+            self.groups.say(group.name, value=True, rank=own, place=place)
+            for member, line, _ in self._items(group, "members", (str,), own):
+                self.members.say(group.name, member, value=True, rank=own, place=line)
+
+    def _take_units(self, part: Part, rank: Rank) -> None:
+        for unit, place, own in self._items(part, "units", (Unit,), rank):
+            self.units.say(unit.name, value=True, rank=own, place=place)
+            self.contents.say(unit.name, value=unit.content, rank=own, place=place)
+            self.states.say(unit.name, value=unit.state, rank=own, place=place)
+
     def _take_files(self, part: Part, rank: Rank) -> None:
-        if not isinstance(part.files, Mapping):
-            place = self._locate(part.declared_at, "files", None)
-            self._fault("files is a mapping from path to File, Link, Directory or text", place)
-            return
-        for path, said in part.files.items():
-            place = self._locate(part.declared_at, "files", path)
-            entry, own = weigh(said, rank)
+        for path, said, place, own in self._pairs(part, "files", "path to File, Link, Directory or text", rank):
+            entry: object = said
             if isinstance(entry, str | bytes):
                 entry = File(entry, declared_at=place)
-            if not isinstance(path, str) or not isinstance(entry, Entry):
+            if not isinstance(entry, Entry):
                 self._fault(f"files[{path}] is {show_value(entry)}, not a File, Link, Directory or text", place)
             elif self._sound(entry, entry.declared_at):
                 if isinstance(entry, File) and isinstance(entry.content, str):
                     entry = replace(entry, content=entry.content.encode("utf-8", "surrogateescape"))
                 self.files.say(path, value=entry, rank=own, place=entry.declared_at)
+
+    def _take_mappings(self, part: Part, rank: Rank) -> None:
+        for key, value, place, own in self._pairs(part, "sysctl", "setting to text or number", rank):
+            if isinstance(value, str | int):
+                self.sysctl.say(key, value=str(int(value) if isinstance(value, bool) else value), rank=own, place=place)
+            else:
+                self._fault(f"sysctl[{key}] is {show_value(value)}, not a text or a number", place)
+        for address, names, place, own in self._pairs(part, "hosts", "address to names", rank):
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                self._fault(f"hosts[{address}] is {show_value(names)}, not a list of names", place)
+                continue
+            for name in names:
+                self.hosts.say(address, name, value=True, rank=own, place=place)
+
+    def _pairs(self, part: Part, name: str, wanted: str, rank: Rank) -> Iterator[tuple[str, Any, Place, Rank]]:
+        """The keys and values of one mapping, each with its place and rank."""
+        said = getattr(part, name)
+        if not isinstance(said, Mapping):
+            place = self._locate(part.declared_at, name, None)
+            self._fault(f"{name} is a mapping from {wanted}, but {show_value(said)} was given", place)
+            return
+        for key, value in said.items():
+            place = self._locate(part.declared_at, name, key)
+            if not isinstance(key, str):
+                self._fault(f"{name} has the key {show_value(key)}, which is not a text", place)
+                continue
+            bare, own = weigh(value, rank)
+            yield key, bare, place, own
 
     def _take_scalars(self, part: Part, rank: Rank) -> None:
         for name, option in (

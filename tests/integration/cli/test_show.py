@@ -44,7 +44,7 @@ def test_it_shows_what_a_host_is(capfd: pytest.CaptureFixture[str]) -> None:
         "/etc/resolv.conf link to ../run/systemd/resolve/stub-resolv.conf",
         "/home/ann directory ann:ann 0700",
         "anicca-ssh-keys.service enabled, declared",
-        "/var/lib/notes directory as in the tree",
+        "/var/lib/notes directory ann:ann 0750",
         "/var/log/nginx directory root:adm 0755",
     ):
         assert line in lines

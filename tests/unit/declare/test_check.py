@@ -37,7 +37,11 @@ def only_fault(host: Host) -> Fault:
             "'/usr/bin/x' is under /usr",
             "it is the tree's and read-only: what belongs there comes from a package",
         ),
-        ("/usr", "'/usr' is under /usr", "it is the tree's and read-only: what belongs there comes from a package"),
+        (
+            "/usr",
+            "'/usr' cannot be declared",
+            "it is the tree's and read-only: what belongs there comes from a package",
+        ),
         ("/bin/x", "'/bin/x' is under /bin", "it is a link to usr/bin, which is the tree's"),
         ("/boot/x", "'/boot/x' is under /boot", "it is made from the generations"),
         ("/proc/x", "'/proc/x' is under /proc", "the kernel makes it"),
@@ -46,8 +50,17 @@ def only_fault(host: Host) -> Fault:
         (
             "/run/x",
             "'/run/x' is under /run",
-            "it is made at run time: declare a tmpfiles.d file in /etc/tmpfiles.d",
+            "it is made at run time: declare a line of tmpfiles.d in /etc/tmpfiles.d",
         ),
+        ("/var/run/x", "'/var/run/x' is under /var/run", "it is a link to /run"),
+        ("/tmp/x", "'/tmp/x' is under /tmp", "it is in memory: declare a line of tmpfiles.d in /etc/tmpfiles.d"),
+        (
+            "/var/lib/dpkg/x",
+            "'/var/lib/dpkg/x' is under /var/lib/dpkg",
+            "dpkg's database comes from the store",
+        ),
+        ("/etc/passwd", "'/etc/passwd' cannot be declared", "accounts are declared in users"),
+        ("/etc/machine-id", "'/etc/machine-id' cannot be declared", "each machine makes its own and keeps it"),
     ],
 )
 def test_paths_where_no_file_may_be(path: str, message: str, hint: str | None) -> None:
@@ -75,6 +88,16 @@ def test_paths_where_files_may_be(path: str) -> None:
             "/usr/local",
             "persisted path '/usr/local' is under /usr",
             "it is the tree's and read-only: what belongs there comes from a package",
+        ),
+        (
+            "/tmp",
+            "persisted path '/tmp' cannot be declared",
+            "it is gone by its nature: put what must outlive a boot in /var/lib",
+        ),
+        (
+            "/etc",
+            "persisted path '/etc' cannot be declared",
+            "it is read-only and made from the declaration: declare the file",
         ),
         ("/nix/x", "persisted path '/nix/x' is under /nix", "the store is changed by building only"),
         (
@@ -223,6 +246,18 @@ def test_kernel_parameters_are_one_each() -> None:
             "/var/x: kind 'x' is neither 'd' nor 'f'",
             None,
         ),
+        (
+            Host(name="h", kernel_modules=["a b"]),
+            "'a b' is not a module of the kernel",
+            None,
+        ),
+        (
+            Host(name="h", sysctl={"net ipv4": 1}),
+            "'net ipv4' = '1' is not a setting of the kernel",
+            "such as net.ipv4.ip_forward",
+        ),
+        (Host(name="h", hosts={"db": ["192.0.2.1"]}), "'db' is not an address", "addresses are the keys"),
+        (Host(name="h", hosts={"192.0.2.1": ["d b"]}), "'d b' is not a host's name", None),
         (Host(name="h", snapshot="ftp"), "'ftp' is not the address of an archive", "such as https://HOST/{date}/"),
     ],
 )

@@ -220,6 +220,29 @@ def test_a_file_that_an_option_brings_yields_to_one_declared() -> None:
     assert entry(spec, "/etc/resolv.conf") == LinkSpec(path="/etc/resolv.conf", target="x")
 
 
+def test_settings_modules_and_hosts_unite_by_key() -> None:
+    parts = [
+        Part(sysctl={"vm.swappiness": 10, "kernel.panic": default("5")}, kernel_modules=["kvm", "loop"]),
+        Part(sysctl={"vm.swappiness": "10", "kernel.panic": 1}, hosts={"192.0.2.5": ["db", "db.example.org"]}),
+        Part(kernel_modules=["loop"], hosts={"192.0.2.5": ["db", "cache"]}),
+    ]
+    spec = combine(Host(name="h", parts=parts))
+    sysctl = entry(spec, "/etc/sysctl.d/60-anicca.conf")
+    assert sysctl == FileSpec(path=sysctl.path, content=b"kernel.panic = 1\nvm.swappiness = 10\n")
+    modules = entry(spec, "/etc/modules-load.d/anicca.conf")
+    assert modules == FileSpec(path=modules.path, content=b"kvm\nloop\n")
+    hosts = entry(spec, "/etc/hosts")
+    assert isinstance(hosts, FileSpec)
+    assert hosts.content.endswith(b"\n192.0.2.5 cache db db.example.org\n")
+    assert b"127.0.1.1 h\n" in hosts.content
+
+
+def test_two_values_of_one_setting_conflict() -> None:
+    parts = [Part(sysctl={"kernel.panic": 1}, declared_at=A), Part(sysctl={"kernel.panic": 2}, declared_at=B)]
+    (fault,) = faults(Host(name="h", parts=parts))
+    assert fault.message == "sysctl[kernel.panic] is said differently: '1' at a.py:1; '2' at b.py:2"
+
+
 def test_networks() -> None:
     spec = combine(Host(name="h", network=Dhcp(interfaces=["lan0"])))
     text = b"[Match]\nName=lan0\n\n[Network]\nDHCP=yes\n"
@@ -282,10 +305,13 @@ def test_each_value_knows_its_places() -> None:
         (Host(name="h", users=["ann"]), "users holds 'ann', which is not User"),  # type: ignore[list-item]
         (Host(name="h", users=[User(None)]), "User: name is None, not a text"),  # type: ignore[arg-type]
         (Host(name="h", users=[User("ann", ssh_keys="k")]), "ssh_keys is a list, but 'k' was given"),
-        (Host(name="h", files=["/etc/x"]), "files is a mapping from path to File, Link, Directory or text"),  # type: ignore[arg-type]
+        (Host(name="h", files=["/etc/x"]), "files is a mapping from path to File, Link,"),  # type: ignore[arg-type]
         (Host(name="h", files={"/etc/x": 3}), "files[/etc/x] is 3, not a File, Link, Directory or text"),  # type: ignore[dict-item]
         (Host(name="h", files={"/etc/x": File("", mode="0644")}), "File: mode is '0644', not a number"),  # type: ignore[arg-type]
         (Host(name="h", parts=Part()), "parts is a list, but"),  # type: ignore[arg-type]
+        (Host(name="h", files={3: ""}), "files has the key 3, which is not a text"),  # type: ignore[dict-item]
+        (Host(name="h", sysctl={"a.b": []}), "sysctl[a.b] is [], not a text or a number"),  # type: ignore[dict-item]
+        (Host(name="h", hosts={"192.0.2.1": "db"}), "hosts[192.0.2.1] is 'db', not a list of names"),
         (Host(name="h", timezone=3), "timezone is 3, not a text"),  # type: ignore[arg-type]
         (Host(name="h", root="f2fs"), "root is 'f2fs', not F2fs or Tmpfs"),  # type: ignore[arg-type]
         (Host(name="h", disk="8G"), "disk is '8G', not Disk"),  # type: ignore[arg-type]
