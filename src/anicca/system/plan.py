@@ -13,7 +13,7 @@ from anicca.debian.environment import plan_environment, store_name
 from anicca.debian.tree import LIBRARY, NAMESPACE, TreePlan, ids_text, plan_image, plan_tree
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec, to_json
 from anicca.disks.plan import partition_uuid
-from anicca.roots.guard import MODULE
+from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, dracut_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from anicca.store import Instantiated
 
 BUILDERS = Path(__file__).parent / "builders"
+KERNEL_VERSION = "@KERNEL@"
+"""Stands for the version, which only the tree tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,13 +109,14 @@ def _plan_part(
 
 def _plan_initrd(tree: TreePlan, lock: Lock, environment: BuildEnvironment) -> Instantiated:
     """The step that makes the initrd. It depends on the tree and on our module, never on the host."""
-    module = environment.source(MODULE, "anicca-dracut-module")
+    module = environment.source(MODULE_DIRECTORY, "anicca-dracut-module")
+    dracut = {"arguments": dracut_arguments(KERNEL_VERSION, "/initrd"), "environment": ENVIRONMENT}
     return environment.step(
         "initrd",
         BUILDERS / "initrd.py",
         library=LIBRARY,
         env={"tree": str(tree.tree.out), "module": str(module), "SOURCE_DATE_EPOCH": str(lock.epoch)},
-        files={"ids": ids_text(lock)},
+        files={"ids": ids_text(lock), "dracut": json.dumps(dracut, sort_keys=True)},
         inputs=tree.inputs,
         sources=(module,),
     )

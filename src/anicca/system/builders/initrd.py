@@ -1,6 +1,7 @@
 """Make the initrd: the tree's own dracut, in a chroot of the tree, with our module and nothing of this machine.
 
-Environment: `out`, `tree`, `idsPath`, `module` (the folder of our dracut module), `SOURCE_DATE_EPOCH`,
+Environment: `out`, `tree`, `idsPath`, `module` (the folder of our dracut module), `dracutPath`
+(JSON: its arguments, its environment), `SOURCE_DATE_EPOCH`,
 `NIX_BUILD_TOP`. `out` gets `initrd` and `version`, the kernel's.
 """
 
@@ -26,6 +27,7 @@ LEFT_OUT = (
 )
 """Nothing of these goes into an initrd; copying them would only take time."""
 KEPT = ("/usr", "/etc", "/bin", "/lib", "/lib64", "/sbin", "/var", "/tmp")  # noqa: S108
+KERNEL_VERSION = "@KERNEL@"
 MOUNTS = (("proc", "/proc"), ("dev", "/dev"))
 
 
@@ -48,32 +50,15 @@ def main() -> None:
     for name, target in MOUNTS:
         (root / name).mkdir(exist_ok=True)
         subprocess.run(["mount", "--rbind", target, root / name], check=True)
+    dracut = json.loads(Path(os.environ["dracutPath"]).read_bytes())
+    arguments = [kernels[0] if argument == KERNEL_VERSION else argument for argument in dracut["arguments"]]
     subprocess.run(
-        [
-            "chroot",
-            root,
-            "dracut",
-            "--force",
-            "--no-hostonly",
-            "--no-hostonly-cmdline",
-            "--reproducible",
-            "--zstd",
-            "--module",
-            "anicca",
-            "--kver",
-            kernels[0],
-            "/tmp/initrd",  # noqa: S108
-        ],
+        ["chroot", root, *arguments],
         check=True,
-        env={
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "HOME": "/root",
-            "SOURCE_DATE_EPOCH": os.environ["SOURCE_DATE_EPOCH"],
-        },
+        env={**dracut["environment"], "SOURCE_DATE_EPOCH": os.environ["SOURCE_DATE_EPOCH"]},
     )
     out.mkdir()
-    shutil.copyfile(root / "tmp/initrd", out / "initrd")
+    shutil.copyfile(root / "initrd", out / "initrd")
     (out / "version").write_text(kernels[0] + "\n")
 
 
