@@ -82,6 +82,8 @@ def write_image(
     program fails, `AniccaError` if there is no room or a file belongs to someone other than root.
     """
     tools = tools or Tools()
+    # Tools may run elsewhere than in our working directory.
+    output, nix_root = output.absolute(), nix_root.absolute()
     if not overwrite and (output.exists() or output.is_symlink()):
         raise RefusedError(f"{output}: is there already", hint="remove it, or ask for it to be overwritten")
     if not output.parent.is_dir():

@@ -139,12 +139,12 @@ def plan_disk(
     host: str,
     esp_bytes: int,
     nix_bytes: int,
-    root_bytes: int,
+    root_bytes: int | None,
     root_mkfs_options: tuple[str, ...] = ("-O", "extra_attr,compression"),
     contents: Contents,
     declared_at: tuple[Place, ...] = (),
 ) -> DiskPlan:
-    """Lay the partitions out one after the other, each rounded up to whole MiB; no `root` where `root_bytes` is 0.
+    """Lay the partitions out one after the other, each rounded up to whole MiB; no `root` where `root_bytes` is 0 or None.
 
     Raises `DeclarationError` with every size that is too small, and the least that would do.
     """
@@ -234,7 +234,7 @@ def nix_bytes_needed(contents: Contents) -> int:
 
 
 def _least_sizes(
-    esp_bytes: int, nix_bytes: int, root_bytes: int, contents: Contents
+    esp_bytes: int, nix_bytes: int, root_bytes: int | None, contents: Contents
 ) -> list[tuple[Role, int, int, str]]:
     """Each partition's declared size, the least that does, and why."""
     esp_least = contents.boot_manager_bytes + GENERATIONS_ON_ESP * contents.generation_bytes + 2 * MIB
