@@ -73,6 +73,77 @@ def sudo() -> Part:
     )
 
 
+def timesync() -> Part:
+    """The clock set over the network. The time of the last boot persists, so that no boot starts in the past."""
+    return Part(
+        packages=["systemd-timesyncd"],
+        units=[Unit("systemd-timesyncd.service")],
+        persist=["/var/lib/systemd/timesync"],
+    )
+
+
+def journal(*, keep: str = "512M") -> Part:
+    """The journal of past boots, of which the newest `keep` bytes persist."""
+    return Part(
+        files={
+            "/etc/systemd/journald.conf.d/anicca.conf": default(
+                File(f"[Journal]\nStorage=persistent\nSystemMaxUse={keep}\n")
+            )
+        },
+        persist=[Persist("/var/log/journal", "root", "systemd-journal", 0o2755)],
+    )
+
+
+def nftables(rules: str) -> Part:
+    """A firewall: the whole of `/etc/nftables.conf`, in force before the network is up."""
+    return Part(
+        packages=["nftables"],
+        files={"/etc/nftables.conf": File(rules)},
+        units=[Unit("nftables.service")],
+    )
+
+
+CERTIFICATE = "/var/lib/anicca/ssl-cert"
+"""Where the certificate that a host makes for itself is kept."""
+
+_CERTIFICATE_UNIT = f"""\
+[Unit]
+Description=Certificate of this host, made where it is missing
+DefaultDependencies=no
+RequiresMountsFor={CERTIFICATE}
+After=local-fs.target
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+UMask=0077
+ExecStart=/bin/sh -ec 'cd {CERTIFICATE}; test -s cert.pem || {{ \
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=%H \
+-addext subjectAltName=DNS:%H -keyout key.pem -out new.pem 2>&1; \
+chgrp ssl-cert key.pem; chmod 0640 key.pem; chmod 0644 new.pem; sync key.pem new.pem; mv new.pem cert.pem; sync .; }}'
+
+[Install]
+WantedBy=sysinit.target
+"""
+
+
+def ssl_cert() -> Part:
+    """What Debian's package ssl-cert makes when it is installed: a certificate signed by itself, for testing.
+
+    Here each host makes its own at the first boot, and keeps it. Programs find it where Debian's do.
+    """
+    return Part(
+        packages=["openssl", "ssl-cert"],
+        files={
+            "/etc/ssl/certs/ssl-cert-snakeoil.pem": default(Link(f"{CERTIFICATE}/cert.pem")),
+            "/etc/ssl/private/ssl-cert-snakeoil.key": default(Link(f"{CERTIFICATE}/key.pem")),
+        },
+        units=[Unit("anicca-ssl-cert.service", default(_CERTIFICATE_UNIT))],
+        persist=[Persist(CERTIFICATE, "root", "ssl-cert", 0o750)],
+    )
+
+
 _SITE = """\
 server {{
 	listen 80{default};
