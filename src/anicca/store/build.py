@@ -71,6 +71,27 @@ def build(
     return result
 
 
+def rebuild(
+    store: LocalStore,
+    item: Instantiated,
+    *,
+    repair: StorePath,
+    builders: Mapping[str, Builtin] | None = None,
+    report: Report = ignore,
+) -> None:
+    """Build `item`, which is valid, again and put its output `repair` in the place of a damaged one.
+
+    AniccaError if what was built is not what is registered.
+    """
+    from anicca.store import context, realise, running  # noqa: PLC0415 (where used)
+
+    build(store, list(item.inputs), builders=builders, report=report)
+    store.protect(_touched([item]))
+    settings = context.Settings(builders=_with_own(builders or {}), check=True, repair=repair)
+    with running.Cancel() as cancel:
+        realise.realise(store, item, settings, report, cancel)
+
+
 def _touched(items: Iterable[Instantiated]) -> set[StorePath]:
     """What building `items` makes and reads."""
     touched: set[StorePath] = set()

@@ -65,4 +65,6 @@ class Settings:
     keep_failed: bool = False
     check: bool = False
     """Build again what is valid, and compare."""
+    repair: StorePath | None = None
+    """With `check`: an output to be replaced by what was built, which must be what is registered."""
     limits: Limits = field(default_factory=Limits)

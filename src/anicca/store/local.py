@@ -99,11 +99,17 @@ class LocalStore:
                 self._open(create=False)
             return self._db
 
-    def writing(self) -> Database:
-        """The database, the store made if it does not exist. AniccaError if it cannot be written."""
+    def writing(self, *, adopt: bool = False) -> Database:
+        """The database, the store made if it does not exist. AniccaError if it cannot be written.
+
+        Refused if there are objects but no database, unless they are to be adopted: all would be garbage.
+        """
         with self._lock:
             if self._db is None:
-                self._open(create=not self.exists)
+                create = not self.exists
+                if create and not adopt:
+                    self._refuse_orphans()
+                self._open(create=create)
             assert self._db is not None
             if self._db.read_only:
                 raise AniccaError(
@@ -137,6 +143,14 @@ class LocalStore:
                 f"{error.filename}: permission denied",
                 hint="run as root for /nix/store, or use a store of your own with --store DIR",
             ) from error
+
+    def _refuse_orphans(self) -> None:
+        """A new database beside old objects would make all of them garbage."""
+        if self.store_dir.is_dir() and any(_is_object(name) for name in os.listdir(self.store_dir)):  # noqa: PTH208
+            raise AniccaError(
+                f"{self.state_dir / 'db' / 'db.sqlite'}: lost, though the store has objects",
+                hint="restore it from a backup, or `anicca store rebuild-db` makes one of what is provably whole",
+            )
 
     def _make_directories(self) -> None:
         state = self.state_dir
@@ -445,13 +459,21 @@ class LocalStore:
 
             make_durable(staged.values())
         for path, tree in staged.items():
-            target = self.physical(path)
-            # Not registered, so a leftover of someone who was cut off.
-            fs.remove_tree(target)
-            _move(tree, target)
+            self.put_in_place(tree, path)
         if self._durable:
             fs.sync_directory(self.store_dir)
         self.register(infos, derivations)
+
+    def put_in_place(self, tree: Path, path: StorePath) -> None:
+        """Move a tree of the workspace to where `path` lies, and what lay there (a leftover, or damaged) away."""
+        target = self.physical(path)
+        if target.is_symlink() or target.exists():
+            old = self.workspace() / f"old-{base32.encode(os.urandom(8))}"
+            _move(target, old)
+            _move(tree, target)
+            fs.remove_tree(old)
+        else:
+            _move(tree, target)
 
     def register(
         self, infos: Collection[PathInfo], derivations: Mapping[StorePath, Mapping[str, StorePath]] | None = None
@@ -498,6 +520,14 @@ class LocalStore:
 def source_path_of(name: str, source: Path, keep: Keep | None = None) -> StorePath:
     """The path that `add_path` would give; no store is needed."""
     return make_source_path(name, hash_path(source, keep=keep)[0])
+
+
+def _is_object(name: str) -> bool:
+    try:
+        StorePath.parse(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path, keep: Keep | None) -> None:

@@ -122,6 +122,8 @@ class _Build:
         infos = _examine(self.store, self.item, staged, inputs)
         if self.settings.check:
             _compare(self.store, self.item, infos)
+            if self.settings.repair in staged:
+                self.store.put_in_place(staged.pop(self.settings.repair), self.settings.repair)
         done = self.store.valid(self.item.outputs.values())
         self.store.install(
             {p: s for p, s in staged.items() if p not in done},

@@ -11,6 +11,7 @@ from anicca.store.nar import hash_path
 
 if TYPE_CHECKING:
     from anicca.events import Report
+    from anicca.store.info import PathInfo
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
 
@@ -34,20 +35,28 @@ def verify(store: LocalStore, *, check_contents: bool = False, report: Report = 
     found = [Damage(path=None, reason=f"the database: {text}") for text in db.check()]
     infos = db.infos()
     report(Started(task="verify", total=len(infos), unit="objects"))
-    for done, (path, info) in enumerate(sorted(infos.items()), 1):
-        lying = store.physical(path)
-        if not lying.is_symlink() and not lying.exists():
-            found.append(Damage(path=path, reason="is registered, but not there"))
-        elif check_contents:
-            try:
-                nar_hash, size = hash_path(lying)
-            except (OSError, AniccaError) as error:
-                found.append(Damage(path=path, reason=f"cannot be read: {error}"))
-            else:
-                if nar_hash != info.nar_hash:
-                    found.append(Damage(path=path, reason=f"was modified: hash {info.nar_hash}, now {nar_hash}"))
-                elif info.nar_size and size != info.nar_size:
-                    found.append(Damage(path=path, reason=f"has {size} bytes, registered are {info.nar_size}"))
+    for done, (_path, info) in enumerate(sorted(infos.items()), 1):
+        damage = damage_of(store, info, check_contents=check_contents)
+        if damage is not None:
+            found.append(damage)
         report(Advanced(task="verify", done=done))
     report(Finished(task="verify"))
     return found
+
+
+def damage_of(store: LocalStore, info: PathInfo, *, check_contents: bool = True) -> Damage | None:
+    """What is wrong with one valid object; None if nothing is."""
+    lying = store.physical(info.path)
+    if not lying.is_symlink() and not lying.exists():
+        return Damage(path=info.path, reason="is registered, but not there")
+    if not check_contents:
+        return None
+    try:
+        nar_hash, size = hash_path(lying)
+    except (OSError, AniccaError) as error:
+        return Damage(path=info.path, reason=f"cannot be read: {error}")
+    if nar_hash != info.nar_hash:
+        return Damage(path=info.path, reason=f"was modified: hash {info.nar_hash}, now {nar_hash}")
+    if info.nar_size and size != info.nar_size:
+        return Damage(path=info.path, reason=f"has {size} bytes, registered are {info.nar_size}")
+    return None

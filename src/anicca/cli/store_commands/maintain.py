@@ -1,0 +1,216 @@
+"""Keeping the store whole and small."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from anicca.cli.store_commands.paths import lines, resolve, resolve_all
+from anicca.errors import AniccaError
+
+if TYPE_CHECKING:
+    from anicca.cli.context import Context
+    from anicca.store.gc import Collected
+    from anicca.store.path import StorePath
+    from anicca.store.signature import PublicKey
+
+PATHS = click.argument("texts", metavar="PATH...", nargs=-1, required=True)
+MIB = 1 << 20
+
+
+@click.command()
+@click.option("--print-roots", "show", flag_value="roots", help="Print the roots; delete nothing.")
+@click.option("--print-live", "show", flag_value="live", help="Print what they reach; delete nothing.")
+@click.option("--print-dead", "show", flag_value="dead", help="Print what they do not reach; delete nothing.")
+@click.option("--dry-run", "show", flag_value="dead", help="The same as --print-dead.")
+@click.option("--max-freed", type=int, metavar="BYTES", help="Stop when so many bytes are free.")
+@click.option("--keep-outputs", is_flag=True, help="Keep the outputs of derivations that are kept.")
+@click.option("--no-keep-derivations", is_flag=True, help="Do not keep what live outputs were built from.")
+@click.pass_obj
+def gc(
+    context: Context, *, show: str | None, max_freed: int | None, keep_outputs: bool, no_keep_derivations: bool
+) -> None:
+    """Delete what no root reaches, and leftovers of interrupted work."""
+    from anicca.store import gc as collector  # noqa: PLC0415 (where used)
+    from anicca.store.roots import find_roots  # noqa: PLC0415
+
+    keep_derivations = not no_keep_derivations
+    with context.open_store() as store:
+        if show == "roots":
+            found = sorted(f"{s} -> {p}" for p, sources in find_roots(store).items() for s in sources)
+            context.print(found, lines(found))
+        elif show is not None:
+            some = collector.live_paths if show == "live" else collector.dead_paths
+            paths = sorted(some(store, keep_derivations=keep_derivations, keep_outputs=keep_outputs))
+            context.print([str(p) for p in paths], lines(paths))
+        else:
+            collected = collector.collect(
+                store,
+                max_freed_bytes=max_freed,
+                keep_derivations=keep_derivations,
+                keep_outputs=keep_outputs,
+                report=context.report,
+            )
+            _print_collected(context, collected)
+
+
+def _print_collected(context: Context, collected: Collected) -> None:
+    record = {"paths": [str(p) for p in collected.paths], "freed": collected.freed_bytes}
+    context.print(record, f"{len(collected.paths)} store paths deleted, {collected.freed_bytes / MIB:.2f} MiB freed")
+
+
+@click.command()
+@click.option("--ignore-liveness", is_flag=True, help="Delete it even if a root reaches it.")
+@PATHS
+@click.pass_obj
+def delete(context: Context, *, ignore_liveness: bool, texts: tuple[str, ...]) -> None:
+    """Delete objects that nothing needs."""
+    from anicca.store.gc import collect  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        paths = resolve_all(store, texts)
+        collected = collect(store, only=paths, ignore_liveness=ignore_liveness, report=context.report)
+    _print_collected(context, collected)
+
+
+@click.command()
+@click.pass_obj
+def optimise(context: Context) -> None:
+    """Make equal files one file."""
+    from anicca.store.optimise import optimise as link  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        saved = link(store, report=context.report)
+    context.print(
+        {"files": saved.files, "bytes": saved.size_bytes},
+        f"{saved.size_bytes / MIB:.2f} MiB freed by hard-linking {saved.files} files",
+    )
+
+
+@click.command()
+@click.option("--check-contents", is_flag=True, help="Hash every object again.")
+@click.option("--repair", is_flag=True, help="Replace what is damaged, from caches or by building it again.")
+@click.option("--substituter", "substituters", multiple=True, metavar="URL", help="Ask this binary cache.")
+@click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
+@click.pass_obj
+def verify(
+    context: Context,
+    *,
+    check_contents: bool,
+    repair: bool,
+    substituters: tuple[str, ...],
+    trusted_keys: tuple[str, ...],
+) -> None:
+    """Check that every registered object is there and, with --check-contents, is what it was."""
+    from anicca.store.verify import verify as check  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        damages = check(store, check_contents=check_contents, report=context.report)
+        left = [str(d) for d in damages]
+        if repair:
+            paths = [d.path for d in damages if d.path is not None]
+            left = [str(d) for d in damages if d.path is None]
+            left += _repair(context, paths, substituters, trusted_keys)
+    context.print({"damaged": left}, lines(left))
+    if left:
+        raise AniccaError(f"{len(left)} objects of the store are damaged")
+
+
+def _repair(
+    context: Context, paths: list[StorePath], substituters: tuple[str, ...], trusted_keys: tuple[str, ...]
+) -> list[str]:
+    """Repair what can be; a sentence for each that cannot."""
+    from anicca.store.cache import BinaryCache  # noqa: PLC0415 (where used)
+    from anicca.store.repair import repair  # noqa: PLC0415
+    from anicca.store.signature import keyring  # noqa: PLC0415
+
+    keys: dict[str, PublicKey] = keyring(trusted_keys)
+    caches = [BinaryCache.open(url) for url in substituters]
+    left = []
+    with context.open_store() as store:
+        for path in paths:
+            try:
+                repair(store, path, caches=caches, keys=keys, report=context.report)
+            except AniccaError as error:
+                left.append(str(error))
+    return left
+
+
+@click.command()
+@PATHS
+@click.pass_obj
+def verify_path(context: Context, *, texts: tuple[str, ...]) -> None:
+    """Fail unless all these objects are what they were when they were registered."""
+    from anicca.store.verify import damage_of  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        found = [d for p in resolve_all(store, texts) if (d := damage_of(store, store.info(p))) is not None]
+    context.print({"damaged": [str(d) for d in found]}, lines(found))
+    if found:
+        raise AniccaError(f"{len(found)} objects are damaged")
+
+
+@click.command()
+@PATHS
+@click.option("--substituter", "substituters", multiple=True, metavar="URL", help="Ask this binary cache.")
+@click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
+@click.pass_obj
+def repair_path(
+    context: Context, *, texts: tuple[str, ...], substituters: tuple[str, ...], trusted_keys: tuple[str, ...]
+) -> None:
+    """Replace damaged objects by good ones, from caches or by building them again."""
+    with context.open_store() as store:
+        paths = resolve_all(store, texts)
+    left = _repair(context, paths, substituters, trusted_keys)
+    if left:
+        raise AniccaError(left[0], detail="\n".join(left[1:]) or None)
+
+
+@click.command()
+@click.pass_obj
+def dump_db(context: Context) -> None:
+    """Print what the database knows, as text for `load-db`."""
+    from anicca.store.registration import dump_registration  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        infos = store.infos()
+        for line in dump_registration(infos[p] for p in sorted(infos)):
+            click.echo(line)
+
+
+@click.command()
+@click.pass_obj
+def load_db(context: Context) -> None:
+    """Register what `dump-db` printed, from stdin; the objects must lie in the store and be what it says."""
+    from anicca.store.registration import parse_registration, register_in_place  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        count = register_in_place(store, parse_registration(line.rstrip("\n") for line in sys.stdin))
+    context.print({"registered": count}, "")
+
+
+@click.command()
+@click.pass_obj
+def rebuild_db(context: Context) -> None:
+    """Make a lost database anew from what is provably whole: objects named by their content. Print them."""
+    from anicca.store.rebuild import rebuild_database  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        result = rebuild_database(store, report=context.report)
+    record = {"valid": [str(p) for p in result.valid], "unproven": [str(p) for p in result.unproven]}
+    context.print(record, lines(result.valid))
+
+
+@click.command()
+@click.argument("name")
+@click.argument("text", metavar="PATH")
+@click.pass_obj
+def root(context: Context, *, name: str, text: str) -> None:
+    """Keep an object through collections, under the name NAME; print the link."""
+    with context.open_store() as store:
+        path = resolve(store, text)
+        store.info(path)
+        link = store.add_root(name, path)
+    context.print(str(link), str(link))
