@@ -144,9 +144,10 @@ def plan_disk(
     contents: Contents,
     declared_at: tuple[Place, ...] = (),
 ) -> DiskPlan:
-    """Lay the partitions out one after the other, each rounded up to whole MiB; no `root` where `root_bytes` is 0 or None.
+    """Lay the partitions out one after the other, each rounded up to whole MiB.
 
-    Raises `DeclarationError` with every size that is too small, and the least that would do.
+    There is no `root` where `root_bytes` is 0 or None. Raises `DeclarationError` with every size that is too small, and
+    the least that would do.
     """
     faults = [
         Fault(
