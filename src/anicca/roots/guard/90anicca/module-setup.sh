@@ -24,6 +24,10 @@ installkernel() {
     hostonly='' instmods f2fs ext4 btrfs xfs vfat nls_ascii nls_cp437 erofs overlay loop \
         dm-mod dm-crypt raid0 raid1 raid456 \
         crc32c crc32c-intel crc32 crc32-pclmul crc32c_generic libcrc32c autofs4 dmi-sysfs
+    # Modules load faster from one compressed archive than each from its own.
+    if [[ -n $(type -P xz) ]]; then
+        find "$initdir/usr/lib/modules/" -name '*.ko.xz' -exec xz --decompress --force {} +
+    fi
 }
 
 install() {
@@ -36,6 +40,7 @@ install() {
         "$systemdsystemunitdir"/systemd-udevd-kernel.socket \
         "$systemdsystemunitdir"/systemd-udev-trigger.service \
         "$systemdsystemunitdir"/initrd-udevadm-cleanup-db.service
+    inst_simple "$moddir/coldplug.conf" "$systemdsystemunitdir/systemd-udev-trigger.service.d/anicca.conf"
     inst_rules 50-udev-default.rules 60-block.rules 60-persistent-storage.rules 80-drivers.rules 99-systemd.rules
     inst_libdir_file "libkmod.so*"
     $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target systemd-udevd.service systemd-udev-trigger.service
@@ -55,7 +60,8 @@ install() {
     $SYSTEMCTL -q --root "$initdir" add-wants initrd.target initrd-cleanup.service
     ln_r "$systemdsystemunitdir/initrd.target" "$systemdsystemunitdir/default.target"
     rm -f "$initdir$systemdutildir"/system-generators/*
-    : > "$initdir/etc/initrd-release"
+    printf 'ID=anicca\nNAME=anicca\nPRETTY_NAME="anicca initrd"\n' > "$initdir/etc/initrd-release"
+    ln -sf initrd-release "$initdir/etc/os-release"
 
     # There is no journald here: the kernel's log keeps everything, and the host's journald reads it from there.
     inst_simple "$moddir/system.conf" "/etc/systemd/system.conf.d/anicca.conf"
@@ -76,9 +82,4 @@ install() {
     $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target anicca-guard.service anicca-digest.service
     inst_simple "$moddir/anicca-stop.service" "$systemdsystemunitdir/emergency.service"
     ln -s sysroot/nix "$initdir/nix"
-
-    # The host's kernel loads modules faster from one compressed archive than each from its own.
-    if [[ -n $(type -P xz) ]]; then
-        find "$initdir/usr/lib/modules" "$initdir/lib/modules/" -name '*.ko.xz' -exec xz -d {} +
-    fi
 }
