@@ -81,15 +81,15 @@ class Option(Generic[T]):
 
 
 def conflict(option: str, distinct: list[Saying[T]], describe: Callable[[T], str]) -> Fault:
-    """The fault of two or more values of one weight."""
-    said = "; ".join(f"{describe(saying.value)} at {saying.place}" for saying in distinct)
-    weight = {Rank.DEFAULT: " as default", Rank.FORCE: " by force"}.get(distinct[0].rank, "")
+    """The fault of two or more values of one weight; its places are in the order of the values."""
+    kind = {Rank.DEFAULT: "defaults", Rank.FORCE: "forced values"}.get(distinct[0].rank, "values")
+    *others, last = (describe(saying.value) for saying in distinct)
     return Fault(
-        message=f"{option} is said differently{weight}: {said}",
+        message=f"{option} has {len(distinct)} {kind}: {', '.join(others)} and {last}",
         places=tuple(saying.place for saying in distinct),
-        hint="say it once, let one yield with default(…), or let one win with force(…)"
-        if distinct[0].rank is not Rank.FORCE
-        else "only one can win: take force(…) from the others",
+        hint="only one can win: take force(…) from the others"
+        if distinct[0].rank is Rank.FORCE
+        else "say it once, let one yield with default(…), or let one win with force(…)",
     )
 
 

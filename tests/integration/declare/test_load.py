@@ -157,7 +157,7 @@ def test_faults_of_all_files_come_together_with_exact_lines(here: Path) -> None:
     with pytest.raises(DeclarationError) as caught:
         evaluate((here / "host.py").relative_to(here))
     assert [str(each) for each in caught.value.faults] == [
-        "host.py:5, web.py:4: timezone is said differently: 'Asia/Tokyo' at host.py:5; 'Europe/Rome' at web.py:4",
+        "host.py:5, web.py:4: timezone has 2 values: 'Asia/Tokyo' and 'Europe/Rome'",
         "host.py:7: 'etc/motd' is relative",
         "web.py:5: 'Curl' is not a package's name",
     ]

@@ -34,16 +34,16 @@ def test_equal_values_agree_and_keep_both_places() -> None:
 def test_two_values_of_one_weight_are_a_fault_that_names_both_places() -> None:
     _, ledger = settle(("y", B), ("x", A))
     (fault,) = ledger.faults
-    assert fault.message == "timezone is said differently: 'x' at a.py:1; 'y' at b.py:2"
+    assert fault.message == "timezone has 2 values: 'x' and 'y'"
     assert fault.places == (A, B)
     assert fault.hint == "say it once, let one yield with default(…), or let one win with force(…)"
 
 
 def test_two_defaults_and_two_forced_values_conflict_too() -> None:
     _, ledger = settle((default("x"), A), (default("y"), B))
-    assert ledger.faults[0].message == "timezone is said differently as default: 'x' at a.py:1; 'y' at b.py:2"
+    assert ledger.faults[0].message == "timezone has 2 defaults: 'x' and 'y'"
     _, ledger = settle((force("x"), A), (force("y"), B), ("z", C))
-    assert ledger.faults[0].message == "timezone is said differently by force: 'x' at a.py:1; 'y' at b.py:2"
+    assert ledger.faults[0].message == "timezone has 2 forced values: 'x' and 'y'"
     assert ledger.faults[0].hint == "only one can win: take force(…) from the others"
 
 

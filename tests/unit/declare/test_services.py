@@ -93,7 +93,7 @@ def test_sites_with_names_live_side_by_side() -> None:
 
 
 def test_two_pages_for_one_site_conflict() -> None:
-    with pytest.raises(DeclarationError, match=r"files\[/srv/www/default/index.html\] is said differently"):
+    with pytest.raises(DeclarationError, match=r"files\[/srv/www/default/index.html\] has 2 values"):
         host(nginx("a"), nginx("b"))
 
 
