@@ -27,6 +27,9 @@ def toolchain_tools(toolchain: Path) -> Tools:
     ) -> process.Completed:
         settings = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8", **env}
         sandbox: list[str | Path] = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+        if os.geteuid() != 0:
+            # What an ordinary user's store holds is root's on the host.
+            sandbox += ["--unshare-user", "--uid", "0", "--gid", "0"]
         sandbox += ["--die-with-parent", "--clearenv", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
         sandbox += ["--ro-bind", toolchain / "usr", "/usr", "--ro-bind", toolchain / "etc", "/etc"]
         for name in MERGED:
