@@ -28,6 +28,21 @@ LEAST_ESP = 64 << 20
 LEAST_NIX = 1 << 30
 LEAST_ROOT = 128 << 20
 
+RESERVED_PARAMETERS = {
+    "ro": "the root is always mounted for writing: it is blank",
+    "rw": "it is there already",
+    "root": "the root is what the declaration says in root",
+    "rootflags": "mount options belong to the root's type",
+    "rootfstype": "the root is what the declaration says in root",
+    "init": "the init is systemd",
+    "rdinit": "the initrd's init is systemd",
+    "systemd.firstboot": "it is off: no boot here is a first one to systemd",
+    "systemd.condition_needs_update": "it is off: /etc and /usr are never updated in place",
+    "systemd.machine_id": "each machine makes its own and keeps it",
+    "systemd.volatile": "the root forgets by other means",
+}
+"""Parameters of the kernel that would contradict the boot, and why."""
+
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 # Debian policy 5.6.1, and an architecture where a foreign one is meant.
@@ -49,13 +64,14 @@ def check(spec: Spec) -> tuple[list[Fault], list[Fault]]:
         *_check_names(spec),
         *_check_packages(spec),
         *_check_texts(spec),
+        *_check_parameters(spec),
         *_check_accounts(spec),
         *check_files(spec),
         *check_persist(spec),
         *_check_units(spec),
         *_check_root(spec),
     ]
-    return faults, list(warn_paths(spec))
+    return faults, [*warn_paths(spec), *_warn_accounts(spec)]
 
 
 def _check_names(spec: Spec) -> Iterator[Fault]:
@@ -97,16 +113,26 @@ def _check_texts(spec: Spec) -> Iterator[Fault]:
     if spec.snapshot is not None and not re.fullmatch(r"(https?|file)://\S+", spec.snapshot):
         message = f"{spec.snapshot!r} is not the address of an archive"
         yield fault_at(spec, "snapshot", message, "such as https://HOST/{date}/")
+
+
+def _check_parameters(spec: Spec) -> Iterator[Fault]:
     for parameter in spec.kernel.parameters:
+        said = tuple(
+            place
+            for option, places in spec.origins.items()
+            if option.startswith("kernel_parameters[") and parameter in option
+            for place in places
+        )
+        name = parameter.partition("=")[0]
+        reason = RESERVED_PARAMETERS.get(name)
+        if name.startswith("anicca."):
+            reason = "what begins so is anicca's own"
+        if reason is not None:
+            yield Fault(message=f"{parameter!r} is not for declarations to say", places=said, hint=reason)
         if not parameter or ('"' not in parameter and any(map(str.isspace, parameter))):
             yield Fault(
                 message=f"{parameter!r} is not one parameter of the kernel",
-                places=tuple(
-                    place
-                    for option, places in spec.origins.items()
-                    if option.startswith("kernel_parameters[") and parameter in option
-                    for place in places
-                ),
+                places=said,
                 hint="one in each element of kernel_parameters; quote a value that has a space",
             )
 
@@ -173,6 +199,16 @@ def _check_keys(spec: Spec, user: UserSpec) -> Iterator[Fault]:
         elif "\n" in key or not _KEY.fullmatch(key):
             message = f"{_shorten(key)!r} is not the public key of user {user.name}"
             yield fault_at(spec, option, message, "one line of a .pub file: type, base64, comment")
+
+
+def _warn_accounts(spec: Spec) -> Iterator[Fault]:
+    for user in spec.users:
+        if user.ssh_keys and not {"openssh-server", "dropbear-bin"} & {*spec.packages}:
+            message = f"user {user.name} has SSH keys, but nothing lets anybody log in over SSH"
+            yield fault_at(spec, f"users[{user.name}]", message, "add ssh() to parts")
+        if "sudo" in user.groups and not {"sudo", "sudo-ldap", "sudo-rs"} & {*spec.packages}:
+            message = f"user {user.name} is in the group sudo, but nothing brings the program"
+            yield fault_at(spec, f"users[{user.name}].groups[sudo]", message, "add sudo() to parts")
 
 
 def _check_units(spec: Spec) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -248,7 +248,8 @@ class Sayings:
         """The elements of one list, each with its place and rank; what has no business there becomes a fault."""
         said = getattr(owner, name)
         # A text is a sequence of texts to Python and to mypy: `packages="less"` must not mean l, e, s, s.
-        if isinstance(said, str | bytes | Mapping) or not hasattr(said, "__iter__"):
+        # A generator would be empty the second time.
+        if isinstance(said, str | bytes | Mapping) or not isinstance(said, Collection):
             place = self._locate(owner.declared_at, name, None)
             self._fault(f"{name} is a list, but {show_value(said)} was given", place)
             return

@@ -1,4 +1,4 @@
-"""The spec: a declaration evaluated and merged. Frozen, complete, with one canonical JSON.
+"""The spec: a declaration evaluated and merged. Frozen, complete, with one canonical JSON (docs/internals/spec.md).
 
 `files` holds everything that follows from the declaration alone, also what other options bring: host name, hosts,
 time zone, locale, network, users' homes and authorized keys, units' texts excepted (they are in `units`). What

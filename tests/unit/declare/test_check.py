@@ -7,6 +7,7 @@ import pytest
 from anicca.declare import Directory, Disk, F2fs, File, Group, Host, Link, Part, Persist, Tmpfs, Unit, User
 from anicca.declare.check import check_ids
 from anicca.declare.combine import combine
+from anicca.declare.services import ssh, sudo
 from anicca.errors import DeclarationError, Fault, Place
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEZD9PhGEnCqQ+c3Z6pnTaTisSZU7yHFyxMk4TWFnWIF"
@@ -205,6 +206,23 @@ def test_kernel_parameters_are_one_each() -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameter", "hint"),
+    [
+        ("ro", "the root is always mounted for writing: it is blank"),
+        ("root=/dev/sda1", "the root is what the declaration says in root"),
+        ("rootflags=checkpoint=enable", "mount options belong to the root's type"),
+        ("init=/bin/sh", "the init is systemd"),
+        ("systemd.firstboot=on", "it is off: no boot here is a first one to systemd"),
+        ("anicca.backend=f2fs", "what begins so is anicca's own"),
+    ],
+)
+def test_parameters_that_contradict_the_boot_are_refused(parameter: str, hint: str) -> None:
+    assert only_fault(Host(name="h", kernel_parameters=[parameter], declared_at=A)) == Fault(
+        message=f"{parameter!r} is not for declarations to say", places=(A,), hint=hint
+    )
+
+
+@pytest.mark.parametrize(
     ("host", "message", "hint"),
     [
         (
@@ -379,6 +397,23 @@ def test_persisting_a_single_file_or_a_whole_tree_is_a_warning() -> None:
             hint="whatever is written there stays: persist the directories that you mean",
         ),
     )
+
+
+def test_keys_and_groups_that_are_of_no_use_are_warnings() -> None:
+    user = User("ann", ssh_keys=[KEY], groups=["sudo"], declared_at=A)
+    assert combine(Host(name="h", users=[user])).warnings == (
+        Fault(
+            message="user ann has SSH keys, but nothing lets anybody log in over SSH",
+            places=(A,),
+            hint="add ssh() to parts",
+        ),
+        Fault(
+            message="user ann is in the group sudo, but nothing brings the program",
+            places=(A,),
+            hint="add sudo() to parts",
+        ),
+    )
+    assert combine(Host(name="h", users=[user], parts=[ssh(), sudo()])).warnings == ()
 
 
 USERS, GROUPS = {"root", "www-data"}, {"root", "adm", "sudo", "www-data"}

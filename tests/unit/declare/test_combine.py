@@ -300,6 +300,7 @@ def test_each_value_knows_its_places() -> None:
     [
         (Host(name=3), "Host: name is 3, not a text"),  # type: ignore[arg-type]
         (Host(name="h", packages="less"), "packages is a list, but 'less' was given"),
+        (Host(name="h", packages=(x for x in ["a-b"])), "packages is a list, but <generator"),  # type: ignore[arg-type]
         (Host(name="h", packages=[3]), "packages holds 3, which is not a text or absent(…)"),  # type: ignore[list-item]
         (Host(name="h", users=["ann"]), "users holds 'ann', which is not User"),  # type: ignore[list-item]
         (Host(name="h", users=[User(None)]), "User: name is None, not a text"),  # type: ignore[arg-type]
