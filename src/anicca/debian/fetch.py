@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import email.utils
 import os
 import shutil
@@ -129,7 +129,7 @@ class Fetcher:
         if path.exists():
             return None
         client, mirrors = self._connect()
-        timestamp = datetime.datetime.fromtimestamp(self.epoch, datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        timestamp = dt.datetime.fromtimestamp(self.epoch, dt.UTC).strftime("%Y%m%dT%H%M%SZ")
         answers = []
         for address in mirrors.addresses(pin, timestamp):
             answer = self._fetch_from(client, address, pin, path)
@@ -191,7 +191,7 @@ class Fetcher:
             )
         return ""
 
-    def uploaded(self, pin: Pin) -> datetime.datetime | None:
+    def uploaded(self, pin: Pin) -> dt.datetime | None:
         """When the mirror's copy of a package was made, as its server says; None where it does not say."""
         import httpx  # noqa: PLC0415
 

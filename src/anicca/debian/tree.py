@@ -1,4 +1,7 @@
-"""The steps from a lock to a tree: packages unpacked, assembled, split, and its metadata image (docs/internals/tree.md)."""
+"""The steps from a lock to a tree: packages unpacked, assembled, split, and its metadata image.
+
+docs/internals/tree.md has the formats.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,12 @@ def plan_tree(lock: Lock, environment: BuildEnvironment) -> TreePlan:
     pins = sorted(lock.packages, key=lambda pin: pin.name)
     packages = tuple(plan_package(pin, environment.system) for pin in pins)
     records = [
-        {"name": package.pin.name, "deb": str(package.deb.out), "contents": str(package.contents.out)}
+        {
+            "name": package.pin.name,
+            "deb": str(package.deb.out),
+            "contents": str(package.contents.out),
+            "sha256": package.pin.sha256,
+        }
         for package in packages
     ]
     tree = environment.step(

@@ -1,6 +1,6 @@
 """Assemble a Debian tree with mmdebstrap from exactly the pinned packages, then split it.
 
-Environment: `out` and `delta` (the outputs), `packagesPath` (a JSON list of {name, deb, contents}), `release`,
+Environment: `out` and `delta` (the outputs), `packagesPath` (a JSON list of {name, deb, contents, sha256}), `release`,
 `architecture`, `SOURCE_DATE_EPOCH` (seconds), `NIX_BUILD_TOP`, `debconf` (selections, may be empty).
 
 `delta` holds each regular file that is not, byte for byte, a file of its package: what maintainer scripts made.
@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keys
 import manifest
 from manifest import Entry
 
@@ -32,7 +33,10 @@ SCRUBBED = (
     "etc/ssh/ssh_host_*",
     "etc/ssl/private/ssl-cert-snakeoil.key",
     "etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "etc/iscsi/initiatorname.iscsi",
     "etc/machine-id",
+    "etc/nvme/hostid",
+    "etc/nvme/hostnqn",
     "var/lib/dbus/machine-id",
     "var/lib/systemd/random-seed",
     "var/lib/systemd/credential.secret",
@@ -42,7 +46,10 @@ SCRUBBED = (
     # backups and locks
     "etc/*-",
     "etc/.pwd.lock",
+    # what only the assembly needed
+    "etc/apt/apt.conf.d/99mmdebstrap",
     "etc/apt/sources.list",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
     "var/lib/dpkg/*-old",
     "var/lib/dpkg/lock*",
     "var/lib/dpkg/triggers/Lock",
@@ -59,6 +66,7 @@ SCRUBBED = (
     "var/log/journal/*",
     "var/cache/apt/*",
     "var/cache/debconf/*",
+    "var/cache/fontconfig/*",
     "var/cache/ldconfig/*",
     "var/cache/man/*",
     "var/lib/apt/lists/*",
@@ -78,7 +86,8 @@ SCRUBBED = (
 )
 """Shell patterns of paths that differ from build to build or that no store may hold."""
 
-PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+FIRST_DYNAMIC, LAST_DYNAMIC = 100, 59999
+"""Ids that another set of packages may number otherwise (Debian policy 9.2.2)."""
 
 MMDEBSTRAP_SKIPS = "check/empty,check/qemu,cleanup/reproducible"
 
@@ -90,15 +99,26 @@ class Package:
     name: str
     deb: Path
     contents: Path
+    sha256: str
 
 
 def main() -> None:
     """Build both outputs."""
-    out, delta, top = Path(os.environ["out"]), Path(os.environ["delta"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
+    os.umask(0o022)
+    out, delta, top = Path(os.environ["out"]), Path(os.environ["delta"]), Path(os.environ["NIX_BUILD_TOP"])
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
+    if time.time() < epoch:
+        # Times after the epoch are set back to it; a clock behind it would leave its own in the tree.
+        sys.exit(f"this machine's clock ({int(time.time())}) is behind the time of the lock ({epoch})")
     records: list[dict[str, Any]] = json.loads(Path(os.environ["packagesPath"]).read_bytes())
     packages = [
-        Package(name=record["name"], deb=Path(record["deb"]), contents=Path(record["contents"])) for record in records
+        Package(
+            name=record["name"],
+            deb=Path(record["deb"]),
+            contents=Path(record["contents"]),
+            sha256=record["sha256"],
+        )
+        for record in records
     ]
     repository, root = top / "repository", top / "root"
     make_repository(repository, packages)
@@ -108,7 +128,7 @@ def main() -> None:
     out.mkdir()
     delta.mkdir()
     names = Names.read(root)
-    entries = split(root, delta, packages, names, epoch)
+    entries = Splitter(root=root, delta=delta, owners=package_files(root, packages)).split(names, epoch)
     manifest.write(out / "manifest.jsonl", entries)
     (out / "facts.json").write_text(json.dumps(facts(root, names), indent=1, sort_keys=True) + "\n")
 
@@ -133,10 +153,8 @@ def stanza(package: Package, repository: Path) -> str:
     name = f"{package.name}.deb"
     (repository / name).symlink_to(package.deb)
     control = subprocess.run(["dpkg-deb", "-f", package.deb], check=True, stdout=subprocess.PIPE, text=True).stdout
-    with package.deb.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = package.deb.stat().st_size
-    return f"{control.rstrip()}\nFilename: ./{name}\nSize: {size}\nSHA256: {digest}\n"
+    return f"{control.rstrip()}\nFilename: ./{name}\nSize: {size}\nSHA256: {package.sha256}\n"
 
 
 def bootstrap(repository: Path, root: Path, packages: list[Package], top: Path) -> None:
@@ -156,7 +174,8 @@ def bootstrap(repository: Path, root: Path, packages: list[Package], top: Path) 
         "INITRD": "No",
     }
     hooks = [
-        'mkdir -p "$1/etc/postgresql-common" && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"',
+        'mkdir -p "$1/etc/postgresql-common"',
+        'echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"',
         'printf "do_symlinks = no\\ndo_initrd = no\\n" >"$1/etc/kernel-img.conf"',
         f'[ ! -s "{selections}" ] || chroot "$1" debconf-set-selections <"{selections}"',
     ]
@@ -229,75 +248,123 @@ def remove(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """Names of the tree's own users and groups."""
+    """The tree's own users and groups, with the numbers that this assembly gave them."""
 
-    users: dict[int, str]
-    groups: dict[int, str]
+    users: dict[str, int]
+    groups: dict[str, int]
 
     @classmethod
     def read(cls, root: Path) -> Names:
         """Read the tree's passwd and group."""
-        tables: list[dict[int, str]] = []
+        tables: list[dict[str, int]] = []
         for table in ("passwd", "group"):
             lines = (root / "etc" / table).read_text().splitlines()
             fields = (line.split(":") for line in lines)
-            tables.append({int(field[2]): field[0] for field in fields})
+            tables.append({field[0]: int(field[2]) for field in fields})
         return cls(users=tables[0], groups=tables[1])
 
 
-def split(root: Path, delta: Path, packages: list[Package], names: Names, epoch: int) -> list[Entry]:
-    """Tell every path; copy to `delta` the files that no package holds with the same content."""
-    owners = package_files(root, packages)
-    entries: list[Entry] = []
-    links: dict[int, tuple[int, str | None]] = {}
-    faults: list[str] = []
-    for path in walk(root):
-        name = "/" + os.fsdecode(os.path.relpath(path, os.fsencode(root))) if path != os.fsencode(root) else "/"
-        status = os.lstat(path)
-        try:
-            kind = manifest.kind_of(status.st_mode)
-            user, group = names.users[status.st_uid], names.groups[status.st_gid]
-        except ValueError as error:
-            faults.append(f"{name}: {error}")
-            continue
-        except KeyError as error:
-            faults.append(f"{name}: owner id {error} has no name")
-            continue
-        size, target, source, link = 0, "", None, None
-        if kind == "symlink":
-            target = os.fsdecode(os.readlink(path))
-        elif kind == "file":
-            size = status.st_size
-            if status.st_nlink > 1:
-                link = status.st_ino
-            if link in links:
-                link, source = links[link]
-            else:
-                source = find_source(path, name, size, owners, delta, faults)
-                if link is not None:
-                    links[link] = (len(links), source)
-                    link = links[link][0]
-        entries.append(
-            Entry(
-                path=name,
-                kind=kind,
-                mode=status.st_mode & 0o7777,
-                user=user,
-                group=group,
-                mtime=min(int(status.st_mtime), epoch),
-                size=size,
-                target=target,
-                source=source,
-                link=link,
-                xattrs=tuple(
-                    (xattr, os.getxattr(path, xattr, follow_symlinks=False))
-                    for xattr in sorted(os.listxattr(path, follow_symlinks=False))
-                ),
+def by_number(names: dict[str, int]) -> dict[int, str]:
+    """The name of each number; the first, where several have it, as the C library answers."""
+    found: dict[int, str] = {}
+    for name, number in names.items():
+        found.setdefault(number, name)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Splitter:
+    """Tells every path of `root`; copies to `delta` the files that no package holds with the same content.
+
+    `owners` has, by path, the store file of the package that put it there.
+    """
+
+    root: Path
+    delta: Path
+    owners: dict[str, Path]
+    faults: list[str] = field(default_factory=list)
+    _links: dict[int, tuple[int, str | None]] = field(default_factory=dict)
+
+    def split(self, names: Names, epoch: int) -> list[Entry]:
+        """The tree's entries. Exits with everything that cannot be kept."""
+        users, groups = by_number(names.users), by_number(names.groups)
+        entries: list[Entry] = []
+        for path in walk(self.root):
+            name = os.fsdecode(path.removeprefix(os.fsencode(self.root))) or "/"
+            status = os.lstat(path)
+            try:
+                kind = manifest.kind_of(status.st_mode)
+                user, group = users[status.st_uid], groups[status.st_gid]
+                xattrs = read_xattrs(path)
+            except ValueError as error:
+                self.faults.append(f"{name}: {error}")
+                continue
+            except KeyError as error:
+                self.faults.append(f"{name}: owner id {error} has no name")
+                continue
+            target, source, link = "", None, None
+            if kind == "symlink":
+                target = os.fsdecode(os.readlink(path))  # noqa: PTH115 (bytes)
+            elif kind == "file":
+                source, link = self._place(path, name, status)
+            entries.append(
+                Entry(
+                    path=name,
+                    kind=kind,
+                    mode=status.st_mode & 0o7777,
+                    user=user,
+                    group=group,
+                    mtime=min(int(status.st_mtime), epoch),
+                    size=status.st_size if kind == "file" else 0,
+                    target=target,
+                    source=source,
+                    link=link,
+                    xattrs=xattrs,
+                )
             )
-        )
-    if faults:
-        sys.exit("the tree cannot be kept:\n  " + "\n  ".join(faults[:50]))
-    return entries
+        if self.faults:
+            sys.exit("the tree cannot be kept:\n  " + "\n  ".join(self.faults[:50]))
+        return entries
+
+    def _place(self, path: bytes, name: str, status: os.stat_result) -> tuple[str | None, int | None]:
+        """Where a file's content is in the store, and the number of its group of hard links."""
+        if status.st_nlink == 1:
+            return self._source(path, name, status.st_size), None
+        known = self._links.get(status.st_ino)
+        if known is None:
+            known = self._links[status.st_ino] = (len(self._links), self._source(path, name, status.st_size))
+        return known[1], known[0]
+
+    def _source(self, path: bytes, name: str, size: int) -> str | None:
+        """The store file with this content: the package's where it is equal, else a copy in `delta`."""
+        if size == 0:
+            return None
+        with open(path, "rb") as file:  # noqa: PTH123 (bytes)
+            content = file.read()
+        package = self.owners.get(name)
+        if package is not None and package.stat().st_size == size and package.read_bytes() == content:
+            return str(package)
+        if keys.looks_private(content):
+            self.faults.append(f"{name}: {keys.REFUSAL}")
+        copy = self.delta / name.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+        return str(copy)
+
+
+def read_xattrs(path: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The extended attributes that belong to the tree. Raises `ValueError` for access lists with ids that may move."""
+    found = []
+    for name in sorted(os.listxattr(path, follow_symlinks=False)):
+        if name not in manifest.XATTRS and not name.startswith("user."):
+            continue  # labels of this machine's security modules
+        value = os.getxattr(path, name, follow_symlinks=False)
+        if name.startswith("system.posix_acl_"):
+            for number in manifest.acl_ids(value):
+                if FIRST_DYNAMIC <= number <= LAST_DYNAMIC:
+                    raise ValueError(f"its access list names the id {number}, which has another number elsewhere")
+        found.append((name, value))
+    return tuple(found)
 
 
 def walk(top: Path) -> list[bytes]:
@@ -344,32 +411,13 @@ def merged_usr(path: str) -> str:
     return "/usr" + path if first in {"bin", "lib", "lib64", "sbin"} and path.count("/") > 1 else path
 
 
-def find_source(
-    path: bytes, name: str, size: int, owners: dict[str, Path], delta: Path, faults: list[str]
-) -> str | None:
-    """The store file with this content: the package's where it is equal, else a copy in `delta`."""
-    if size == 0:
-        return None
-    with open(path, "rb") as file:  # noqa: PTH123
-        content = file.read()
-    package = owners.get(name)
-    if package is not None and package.stat().st_size == size and package.read_bytes() == content:
-        return str(package)
-    if PRIVATE_KEY.search(content):
-        faults.append(f"{name}: looks like a private key, which must never be in the store")
-    copy = delta / name.lstrip("/")
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_bytes(content)
-    return str(copy)
-
-
 def facts(root: Path, names: Names) -> dict[str, Any]:
     """What later steps need to know without reading the whole manifest."""
     kernels = sorted(path.name for path in (root / "usr/lib/modules").glob("*") if path.is_dir())
     return {
         "kernels": kernels,
-        "users": {name: uid for uid, name in names.users.items()},
-        "groups": {name: gid for gid, name in names.groups.items()},
+        "users": names.users,
+        "groups": names.groups,
     }
 
 

@@ -22,15 +22,19 @@ CHUNK_BYTES = 65536
 
 def main() -> None:
     """Lay the tree out as sparse files with the two xattrs, and pack it."""
-    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
+    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])
+    os.umask(0o022)
     ids = Ids.read(Path(os.environ["idsPath"]))
     root = str(top / "root")
+    os.mkdir(root)  # noqa: PTH102
+    # On a disk, each file's attributes take a block of their own.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", root], check=True)
     directories: list[tuple[Entry, str]] = []
     links: dict[int, str] = {}
-    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):  # noqa: SIM112
+    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):
         path = root + entry.path
         if entry.kind == "directory":
-            os.mkdir(path)  # noqa: PTH102
+            os.makedirs(path, exist_ok=True)  # noqa: PTH103
             directories.append((entry, path))
             continue
         if entry.kind == "symlink":
@@ -59,7 +63,7 @@ def main() -> None:
             os.environ["SOURCE_DATE_EPOCH"],
             "--mkfs-time",
             "-U",
-            os.environ["uuid"],  # noqa: SIM112
+            os.environ["uuid"],
             str(out / "tree.erofs"),
             root,
         ],

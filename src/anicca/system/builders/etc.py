@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,20 +20,20 @@ from manifest import Ids
 
 UNITS = "/etc/systemd/system"
 UNIT_TREES = ("/usr/lib/systemd/system", "/usr/lib/systemd/user")
-PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 VERBS = {"enabled": "enable", "disabled": "disable", "masked": "mask"}
 
 
 def main() -> None:
     """Lay /etc out, let systemctl make the enablement links, and pack it."""
-    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
-    ids = Ids.read(Path(os.environ["idsPath"]))  # noqa: SIM112
-    declared: dict[str, Any] = json.loads(Path(os.environ["declaredPath"]).read_bytes())  # noqa: SIM112
+    os.umask(0o022)
+    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])
+    ids = Ids.read(Path(os.environ["idsPath"]))
+    declared: dict[str, Any] = json.loads(Path(os.environ["declaredPath"]).read_bytes())
     contents = top / "contents"
     contents.mkdir()
     layout = Layout(entries={}, contents=contents, epoch=int(os.environ["SOURCE_DATE_EPOCH"]))
     units = Layout(entries={}, contents=contents, epoch=layout.epoch)
-    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):  # noqa: SIM112
+    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):
         if manifest.is_below(entry.path, "/etc"):
             layout.entries[entry.path] = entry
         elif manifest.is_below(entry.path, *UNIT_TREES):
@@ -46,12 +45,12 @@ def main() -> None:
     layout.link("/etc/adjtime", "/run/adjtime")
     layout.add(declared["files"])
     layout.add(unit_files(declared["units"]))
-    refuse_keys(layout)
+    layout.refuse_keys()
     root = top / "root"
     root.mkdir()
     manifest.copy_out(units.sorted() + layout.sorted(), str(root), ids)
     enable(root, declared["units"])
-    settle(root / "etc", layout.epoch)
+    settle(root, layout)
     out.mkdir()
     subprocess.run(
         [
@@ -61,7 +60,7 @@ def main() -> None:
             os.environ["SOURCE_DATE_EPOCH"],
             "--mkfs-time",
             "-U",
-            os.environ["uuid"],  # noqa: SIM112
+            os.environ["uuid"],
             str(out / "etc.erofs"),
             str(root / "etc"),
         ],
@@ -76,14 +75,6 @@ def unit_files(units: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for unit in units
         if unit["content"] is not None
     ]
-
-
-def refuse_keys(layout: Layout) -> None:
-    """Refuse declared content that looks like a private key: the store is readable by everyone."""
-    for entry in layout.sorted():
-        if entry.source is not None and entry.source.startswith(str(layout.contents)):
-            if PRIVATE_KEY.search(Path(entry.source).read_bytes()):
-                sys.exit(f"{entry.path}: looks like a private key, which must never be in the store")
 
 
 def enable(root: Path, units: list[dict[str, Any]]) -> None:
@@ -108,13 +99,14 @@ def enable(root: Path, units: list[dict[str, Any]]) -> None:
                 sys.exit(f"systemctl {verb}: {done.stdout.strip()}")
 
 
-def settle(etc: Path, epoch: int) -> None:
-    """Give what systemctl touched the build's own time, so that two builds are equal."""
-    for directory, names, files in os.walk(etc, topdown=False):
-        for name in [*files, *names, "."]:
-            path = os.path.join(directory, name)  # noqa: PTH118
-            if os.lstat(path).st_mtime > epoch:
-                os.utime(path, (epoch, epoch), follow_symlinks=False)
+def settle(root: Path, layout: Layout) -> None:
+    """Give what systemctl touched the time it had, or the build's own, so that two builds are equal."""
+    for directory, names, files in os.walk(root / "etc", topdown=False):
+        for path in [*(os.path.join(directory, name) for name in [*files, *names]), directory]:  # noqa: PTH118
+            entry = layout.entries.get(path.removeprefix(str(root)))
+            mtime = layout.epoch if entry is None else entry.mtime
+            if os.lstat(path).st_mtime != mtime:
+                os.utime(path, (mtime, mtime), follow_symlinks=False)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ MOUNTS = (("proc", "/proc"), ("dev", "/dev"))
 
 def main() -> None:
     """Lay the tree out, run dracut in it, keep what it made."""
-    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
-    tree = Path(os.environ["tree"])  # noqa: SIM112
+    os.umask(0o022)
+    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])
+    tree = Path(os.environ["tree"])
     kernels = json.loads((tree / "facts.json").read_bytes())["kernels"]
     if len(kernels) != 1:
         sys.exit(f"the tree has {len(kernels)} kernels ({', '.join(kernels) or 'none'}); an initrd is made for one")
@@ -45,8 +46,8 @@ def main() -> None:
         for entry in manifest.read(tree / "manifest.jsonl")
         if manifest.is_below(entry.path, *KEPT) and not manifest.is_below(entry.path, *LEFT_OUT)
     )
-    manifest.copy_out(entries, str(root), Ids.read(Path(os.environ["idsPath"])))  # noqa: SIM112
-    shutil.copytree(os.environ["module"], root / "usr/lib/dracut/modules.d/90anicca", copy_function=copy_module_file)  # noqa: SIM112
+    manifest.copy_out(entries, str(root), Ids.read(Path(os.environ["idsPath"])))
+    shutil.copytree(os.environ["module"], root / "usr/lib/dracut/modules.d/90anicca", copy_function=copy_module_file)
     for name, target in MOUNTS:
         (root / name).mkdir(exist_ok=True)
         subprocess.run(["mount", "--rbind", target, root / name], check=True)

@@ -24,19 +24,21 @@ MODES = {"/tmp": 0o1777, "/proc": 0o555, "/sys": 0o555, "/boot": 0o755}  # noqa:
 
 def main() -> None:
     """Collect what belongs on the root, and pack it."""
-    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])  # noqa: SIM112
-    ids = Ids.read(Path(os.environ["idsPath"]))  # noqa: SIM112
-    declared: dict[str, Any] = json.loads(Path(os.environ["declaredPath"]).read_bytes())  # noqa: SIM112
+    os.umask(0o022)
+    out, top = Path(os.environ["out"]), Path(os.environ["NIX_BUILD_TOP"])
+    ids = Ids.read(Path(os.environ["idsPath"]))
+    declared: dict[str, Any] = json.loads(Path(os.environ["declaredPath"]).read_bytes())
     contents = top / "contents"
     contents.mkdir()
     layout = Layout(entries={}, contents=contents, epoch=int(os.environ["SOURCE_DATE_EPOCH"]))
-    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):  # noqa: SIM112
+    for entry in manifest.read(Path(os.environ["tree"]) / "manifest.jsonl"):
         if not manifest.is_below(entry.path, *ELSEWHERE):
             layout.entries[entry.path] = entry
     layout.entries["/"] = Entry(path="/", kind="directory", mode=0o755, user="root", group="root", mtime=layout.epoch)
     for path in ELSEWHERE:
         layout.directory(path, mode=MODES.get(path, 0o755))
     layout.add(declared["files"])
+    layout.refuse_keys()
     persist = [kept(record, layout) for record in declared["persist"]]
     out.mkdir()
     persist.sort(key=lambda entry: (entry.path.count("/"), entry.path))
@@ -57,7 +59,7 @@ def main() -> None:
             os.environ["SOURCE_DATE_EPOCH"],
             "--mkfs-time",
             "-U",
-            os.environ["uuid"],  # noqa: SIM112
+            os.environ["uuid"],
             str(out / "seed.erofs"),
             str(root),
         ],

@@ -16,9 +16,10 @@ import manifest
 
 def main() -> None:
     """Write the system object."""
-    out = Path(os.environ["out"])  # noqa: SIM112
-    tree, image, etc = Path(os.environ["tree"]), Path(os.environ["image"]), Path(os.environ["etc"])  # noqa: SIM112
-    seed, initrd = Path(os.environ["seed"]), Path(os.environ["initrd"])  # noqa: SIM112
+    os.umask(0o022)
+    out = Path(os.environ["out"])
+    tree, image, etc = Path(os.environ["tree"]), Path(os.environ["image"]), Path(os.environ["etc"])
+    seed, initrd = Path(os.environ["seed"]), Path(os.environ["initrd"])
     version = (initrd / "version").read_text().strip()
     kernel = next(
         (entry.source for entry in manifest.read(tree / "manifest.jsonl") if entry.path == f"/boot/vmlinuz-{version}"),
@@ -38,10 +39,10 @@ def main() -> None:
     }
     for name, target in links.items():
         (out / name).symlink_to(target)
-    (out / "cmdline").write_text(f"{os.environ['parameters']} anicca.system={out}\n")  # noqa: SIM112
+    (out / "cmdline").write_text(f"{os.environ['parameters']} anicca.system={out}\n")
     (out / "kernel-version").write_text(version + "\n")
-    (out / "spec.json").write_bytes(Path(os.environ["specPath"]).read_bytes())  # noqa: SIM112
-    packages = json.loads(Path(os.environ["packagesPath"]).read_bytes())  # noqa: SIM112
+    (out / "spec.json").write_bytes(Path(os.environ["specPath"]).read_bytes())
+    packages = json.loads(Path(os.environ["packagesPath"]).read_bytes())
     (out / "packages.json").write_text(json.dumps(packages, indent=1) + "\n")
 
 

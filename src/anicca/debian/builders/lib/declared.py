@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import keys
 from manifest import Entry
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ class Layout:
         """A file's content as text. Raises `KeyError` where there is none."""
         source = self.entries[path].source
         return "" if source is None else Path(source).read_text()
+
+    def refuse_keys(self) -> None:
+        """Exit if content that was put here looks like a private key."""
+        for entry in self.sorted():
+            if entry.source is None or not entry.source.startswith(f"{self.contents}/"):
+                continue
+            if keys.looks_private(Path(entry.source).read_bytes()):
+                raise SystemExit(f"{entry.path}: {keys.REFUSAL}")
 
     def _put(self, record: Mapping[str, Any]) -> None:
         path = record["path"]

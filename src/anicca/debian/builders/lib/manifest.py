@@ -10,12 +10,18 @@ import base64
 import json
 import os
 import stat
+import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+XATTRS = frozenset({"security.capability", "system.posix_acl_access", "system.posix_acl_default"})
+"""The extended attributes that are kept, besides `user.*`."""
+ACL_USER, ACL_GROUP = 0x02, 0x08
+"""Tags of access list entries that name somebody (linux/posix_acl_xattr.h)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,3 +176,8 @@ def kind_of(mode: int) -> str:
     if stat.S_ISLNK(mode):
         return "symlink"
     raise ValueError(f"file type {stat.S_IFMT(mode):o}")
+
+
+def acl_ids(value: bytes) -> list[int]:
+    """The ids that an access list names: after a version of 4 bytes, entries of tag, permissions and id."""
+    return [number for tag, _mode, number in struct.iter_unpack("<HHI", value[4:]) if tag in {ACL_USER, ACL_GROUP}]
