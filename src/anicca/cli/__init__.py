@@ -1,1 +1,1 @@
-"""The command line: arguments in, results on stdout, everything else on stderr. The only layer that prints and exits."""
+"""The command line: arguments in, results on stdout, all else on stderr. The only layer that prints and exits."""

@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # Who read our output has seen enough. Nothing may be written to it at exit either.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         sys.exit(1)
-    except Exception:
+    except Exception:  # noqa: BLE001 (whatever it is, it is told to be a bug)
         from anicca.cli.render import show_bug  # noqa: PLC0415
 
         show_bug()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,7 +43,7 @@ def make_image(
 
     Raises `DeclarationError` where a declared size is too small, `AniccaError` where `output` is there already.
     """
-    with _staged_nix(plan.system.out, store, output) as nix_root:
+    with _staged_nix(plan.system.out, store) as nix_root:
         files = _boot_files(spec, plan, store)
         disk = plan_disk(
             host=spec.name,
@@ -66,19 +67,21 @@ def make_image(
 
 
 @contextmanager
-def _staged_nix(system: StorePath, store: LocalStore, output: Path) -> Iterator[Path]:
+def _staged_nix(system: StorePath, store: LocalStore) -> Iterator[Path]:
     """The content of the nix volume: the closure by hard links, its registration, the profile."""
     closure = store.closure([system])
     # Beside the store, where hard links can be made; beside the image they might be copies.
-    base = store.state_dir if store.state_dir.is_dir() else output.parent
-    top = Path(tempfile.mkdtemp(prefix=".image-", dir=base))
+    base = store.state_dir
+    for stale in base.glob(".image-*"):
+        if not Path("/proc", stale.name.split("-")[1]).exists():
+            remove_tree(stale)
+    top = Path(tempfile.mkdtemp(prefix=f".image-{os.getpid()}-", dir=base))
     try:
         nix = top / "nix"
-        (nix / "store").mkdir(parents=True)
-        nix.chmod(0o755)
-        (nix / "store").chmod(0o755)
-        link_objects([store.physical(path) for path in sorted(closure)], nix / "store")
         with LocalStore.open(top) as staged:
+            # The database comes before the objects: a store that has only those looks damaged.
+            staged.writing()
+            link_objects([store.physical(path) for path in sorted(closure)], nix / "store")
             # When an object came to this store says nothing about the host's: the same image every time.
             staged.register(
                 [replace(info, registration_time=1, deriver=None) for info in store.infos(closure).values()]

@@ -1,0 +1,128 @@
+"""`anicca demo`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from anicca import events
+from anicca.cli.context import Context, built
+
+if TYPE_CHECKING:
+    from anicca.demo.story import Row
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "sundryvm"
+
+
+@click.command()
+@click.argument("host", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
+@click.pass_obj
+def demo(context: Context, *, host: Path | None) -> None:
+    """Build a host (the example, unless HOST is given), boot it five times, break it in between, and ask it everything.
+
+    Exits with 0 only if every line of the final table holds.
+    """
+    from anicca.debian.fetch import PinsGoneError, default_cache  # noqa: PLC0415
+
+    work = default_cache() / "demo"
+    work.mkdir(parents=True, exist_ok=True)
+    example = host or EXAMPLE / "host.py"
+    if not example.exists():
+        raise click.UsageError("the example host comes with the source checkout; name a HOST.py")
+    try:
+        rows = run(context, example, work)
+    except PinsGoneError as error:
+        context.report(events.Notice(text=str(error), warning=True))
+        rows = run(context, move_pins(context, example, work, [row.pin.name for row in error.missing]), work)
+    show(context, rows)
+    if not all(row.holds for row in rows):
+        sys.exit(1)
+
+
+def run(context: Context, host: Path, work: Path) -> list[Row]:
+    """Build, make a disk, tell the story."""
+    from anicca.demo.story import Story  # noqa: PLC0415
+    from anicca.system.image import make_image  # noqa: PLC0415
+    from anicca.system.kernel import link_kernel  # noqa: PLC0415
+    from anicca.vm.lab import KernelFiles  # noqa: PLC0415
+    from anicca.vm.probe import choose_accelerator  # noqa: PLC0415
+
+    run_dir = work / "run"
+    shutil.rmtree(run_dir, ignore_errors=True)
+    run_dir.mkdir()
+    image = work / "disk.raw"
+    with built(context, host) as found:
+        disk = make_image(found.spec, found.plan, found.store, image, overwrite=True, report=context.report)
+        kernel, modules = link_kernel(found.plan, found.store, run_dir / "kernel")
+        story = Story(
+            spec=found.spec,
+            lock=found.lock,
+            disk=disk,
+            image=image,
+            kernel=KernelFiles(image=kernel, modules=modules),
+            accelerator=choose_accelerator(work.parent),
+            run_dir=run_dir,
+            report=context.report,
+        )
+        rows = story.tell()
+    image.unlink()
+    return rows
+
+
+def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Path:
+    """A copy of the host whose lock has these pins moved to what the archive has now; the diff is reported."""
+    from anicca.cli.context import evaluate, make_fetcher  # noqa: PLC0415
+    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
+    from anicca.debian.fetch import default_cache  # noqa: PLC0415
+    from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
+    from anicca.system.locking import make_lock  # noqa: PLC0415
+
+    copy = work / "host"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(host.parent, copy)
+    moved = copy / host.name
+    spec = evaluate(context, moved)
+    context.report(events.Notice(text=f"the demo goes on with a lock of its own, {lock_path(moved)}, that moves them"))
+    with context.open_store() as store:
+        made = make_lock(
+            spec,
+            moved,
+            store=store,
+            fetcher=make_fetcher(spec, read_lock(lock_path(moved))),
+            apt_directory=default_cache() / "apt" / f"{spec.release}-{spec.architecture}",
+            mirrors=find_mirrors(snapshot=spec.snapshot),
+            update=names,
+            report=context.report,
+        )
+    for change in dict.fromkeys((*made.packages, *made.toolchain)):
+        context.report(events.Notice(text=f"{change.name}: {change.old or 'new'} -> {change.new or 'gone'}"))
+    return moved
+
+
+def show(context: Context, rows: list[Row]) -> None:
+    """The table of what was promised and what was seen."""
+    if context.json:
+        context.print([asdict(row) for row in rows], "")
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(title="promised and seen", title_justify="left", expand=False)
+    for column, overflow in (("boot", "fold"), ("promised", "fold"), ("seen", "fold")):
+        table.add_column(column, overflow=overflow)  # type: ignore[arg-type]
+    table.add_column("")
+    last = None
+    for row in rows:
+        if last is not None and row.boot != last:
+            table.add_section()
+        table.add_row("" if row.boot == last else row.boot, row.promised, row.seen, "✓" if row.holds else "✗ NO")
+        last = row.boot
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False, markup=False)
+    console.print(table)
+    broken = sum(not row.holds for row in rows)
+    console.print(f"{len(rows) - broken} of {len(rows)} lines hold")

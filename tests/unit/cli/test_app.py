@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from anicca.cli import app
+from anicca.errors import AniccaError, DeclarationError, Fault, Place, RefusedError
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        app.main(arguments)
+    code = left.value.code
+    return code if isinstance(code, int) else 0
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(**_keywords: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(app.app, "main", run)
+
+
+def test_version_is_told_without_importing_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["anicca", "--version"])
+    app.main()
+    assert capsys.readouterr().out.startswith("anicca 0.")
+
+
+@pytest.mark.parametrize("name", sorted(app.COMMANDS))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    app.main([name, "--help"])
+    assert "Usage: anicca" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("build",), ("build", "/nonexistent/host.py"), ("image", "x")])
+def test_a_wrong_command_line_is_status_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave(*arguments) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert "Usage" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (AniccaError("no"), 1),
+        (DeclarationError(Fault(message="no")), 3),
+        (RefusedError("no"), 5),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError(), 70),
+    ],
+)
+def test_errors_become_statuses(
+    error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, error)
+    assert leave("build") == status
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_says_what_where_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = Fault(message="two names", places=(Place("host.py", 3), Place("web.py", 7)), hint="drop one")
+    fail_with(monkeypatch, DeclarationError(fault))
+    leave("build")
+    assert capsys.readouterr().err == "error: host.py:3, web.py:7: two names\n  hint: drop one\n"
+
+
+def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_with(monkeypatch, ZeroDivisionError())
+    leave("build")
+    assert "this is a bug in anicca" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""The main job: the example host, five boots, everything asked of it. What `./script/demo` shows, asserted."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from anicca import process
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).parents[3]
+
+
+def cache() -> Path:
+    """Where heavy artefacts are kept between runs."""
+    return Path(os.environ.get("ANICCA_CACHE") or Path.home() / ".cache" / "anicca")
+
+
+def test_one_declaration_becomes_a_host_that_forgets() -> None:
+    done = process.run(
+        [ROOT / "script" / "anicca", "--store", cache() / "store", "--json", "demo"], check=False, timeout_seconds=1700
+    )
+    progress = done.stderr.decode(errors="replace")
+    assert done.stdout, progress[-4000:]
+    rows = json.loads(done.stdout)
+    assert [row for row in rows if not row["holds"]] == [], progress[-4000:]
+    boots = list(dict.fromkeys(row["boot"] for row in rows))
+    assert boots == [
+        "first boot",
+        "clean reboot",
+        "power cut while writing",
+        "mounted once without the option",
+        "superblocks overwritten",
+    ]
+    digests = {row["seen"] for row in rows if "digest" in row["promised"]}
+    assert len(digests) == 1
+    kept = [row for row in rows if row["promised"].endswith("has kept what was put there")]
+    assert len(kept) == 4 * 3
+    assert done.status == 0
