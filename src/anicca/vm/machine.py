@@ -148,7 +148,7 @@ class Machine:
         # setpriv: if we are killed, the guest must not stay behind.
         argv = ["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan)]
         self._child = process.start(argv, output=self.qemu_log)
-        self._qmp = Qmp(sockets / "qmp")
+        self._qmp = Qmp(sockets / "qmp", is_alive=self.is_running)
         if self._child.poll() is not None:
             raise MachineError(f"{self.config.name}: QEMU ended at once")
 

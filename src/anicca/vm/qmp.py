@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -20,8 +21,8 @@ class QmpError(AniccaError):
 class Qmp:
     """One connection. Events that arrive while a command is under way are kept until asked for."""
 
-    def __init__(self, path: Path, *, timeout_seconds: float = 15) -> None:
-        self._socket = _connect(path, timeout_seconds)
+    def __init__(self, path: Path, *, is_alive: Callable[[], bool], timeout_seconds: float = 15) -> None:
+        self._socket = _connect(path, is_alive, timeout_seconds)
         self._rest = b""
         self._events: list[str] = []
         deadline = time.monotonic() + timeout_seconds
@@ -87,8 +88,8 @@ class Qmp:
         return message
 
 
-def _connect(path: Path, timeout_seconds: float) -> socket.socket:
-    """Connect as soon as QEMU listens."""
+def _connect(path: Path, is_alive: Callable[[], bool], timeout_seconds: float) -> socket.socket:
+    """Connect as soon as QEMU listens; give up as soon as it is dead."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -96,7 +97,7 @@ def _connect(path: Path, timeout_seconds: float) -> socket.socket:
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not is_alive():
                 raise QmpError("QEMU: does not listen") from error
             time.sleep(0.05)
         else:

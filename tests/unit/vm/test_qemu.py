@@ -88,6 +88,11 @@ def test_credentials_are_binary_safe() -> None:
     assert "," not in encoded
 
 
+def test_kernel_parameters_are_for_the_boot_loader() -> None:
+    argv = qemu_argv(QemuPlan(name="a", accelerator="tcg", boot=FIRMWARE, boot_parameters=("a=1,2", "b")))
+    assert pairs(argv, "-smbios") == ["type=11,value=io.systemd.boot.kernel-cmdline-extra=a=1,,2 b"]
+
+
 def test_serial_ports() -> None:
     plan = QemuPlan(
         name="a", accelerator="tcg", boot=FIRMWARE, serials=(SerialTerminal(), SerialFile(path=Path("/l,g")))
