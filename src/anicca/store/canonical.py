@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from anicca.store.hashes import Hash
+from anicca.store.hashes import AsideHasher
 from anicca.store.nar import dump
 from anicca.store.references import ReferenceScanner
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from anicca.store.hashes import Hash
     from anicca.store.path import StorePath
 
 MTIME_NANOSECONDS = 1_000_000_000
@@ -42,13 +42,16 @@ def canonicalise(path: Path, candidates: Iterable[StorePath] = ()) -> Canonical:
     Raises AniccaError on devices, sockets and pipes, OSError where the metadata cannot be set.
     """
     scanner = ReferenceScanner(candidates)
-    state = sha256()
+    state = AsideHasher()
     size = 0
-    for chunk in dump(path, visit=set_metadata):
-        state.update(chunk)
-        scanner.update(chunk)
-        size += len(chunk)
-    return Canonical(nar_hash=Hash("sha256", state.digest()), nar_size=size, references=frozenset(scanner.found))
+    try:
+        for chunk in dump(path, visit=set_metadata):
+            state.update(chunk)
+            scanner.update(chunk)
+            size += len(chunk)
+    finally:
+        state.finish()
+    return Canonical(nar_hash=state.result(), nar_size=size, references=frozenset(scanner.found))
 
 
 def set_metadata(path: bytes, status: os.stat_result) -> None:

@@ -19,7 +19,7 @@ from anicca.errors import AniccaError
 from anicca.store.graph import topological
 from anicca.store.hashes import Hash
 from anicca.store.info import PathInfo
-from anicca.store.path import StorePath
+from anicca.store.path import HASH_LENGTH, StorePath
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -172,6 +172,12 @@ class Database:
             "select v.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where o.path = ?", str(output)
         )
         return {StorePath.parse(text) for (text,) in rows}
+
+    def has_name(self, name: str) -> bool:
+        """Whether some valid path has this name."""
+        escaped = name.replace("_", r"\_")
+        pattern = f"/nix/store/{'_' * HASH_LENGTH}-{escaped}"
+        return bool(self._all(r"select 1 from ValidPaths where path like ? escape '\' limit 1", pattern))
 
     def from_hash_part(self, hash_part: str) -> StorePath | None:
         """The valid path with this hash part."""

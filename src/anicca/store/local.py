@@ -8,7 +8,6 @@ unregistered names, which the garbage collector removes.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import threading
 import time
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Self
 from anicca import fs
 from anicca.errors import AniccaError
 from anicca.store import base32, locks
-from anicca.store.hashes import Hash
-from anicca.store.nar import File, dump, dump_bytes, hash_path
+from anicca.store.hashes import AsideHasher, Hash
+from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_stream
 from anicca.store.path import StorePath, content_address, make_fixed_path, make_source_path, make_text_path
 
 if TYPE_CHECKING:
@@ -338,18 +337,23 @@ class LocalStore:
         refs = frozenset(references)
         if method == "flat":
             return self._add_flat(name, source, algorithm)
-        nar_hash, _size = hash_path(source, keep=keep)
-        content = nar_hash if algorithm == "sha256" else hash_path(source, algorithm, keep=keep)[0]
-        path = make_fixed_path(name, "recursive", content, refs)
-        if not self._wanted(path):
-            return path
+        # Where something of that name is valid, it probably is this: look before copying.
+        db = self.reading()
+        if db is not None and db.has_name(name):
+            path = make_fixed_path(name, "recursive", hash_path(source, algorithm, keep=keep)[0], refs)
+            if not self._wanted(path):
+                return path
+        self.writing()
         with self.scratch() as directory:
-            staged = directory / path.basename
-            _copy(source, staged, keep)
-            info = self._measure(staged, path, refs, content_address("recursive", content))
-            if info.nar_hash != nar_hash:
-                raise AniccaError(f"{source}: changed while it was added to the store")
-            self.install({path: staged}, [info])
+            from anicca.store.nar_copy import copy_canonical  # noqa: PLC0415 (readers need none)
+
+            staged = directory / "tree"
+            nar_hash, size = hash_stream(copy_canonical(source, staged, keep=keep))
+            content = nar_hash if algorithm == "sha256" else hash_path(staged, algorithm)[0]
+            path = make_fixed_path(name, "recursive", content, refs)
+            if self._wanted(path):
+                address = content_address("recursive", content)
+                self.install({path: staged}, [self._new(path, nar_hash, size, refs, address)])
         return path
 
     def _add_flat(self, name: str, source: Path, algorithm: str) -> StorePath:
@@ -365,7 +369,11 @@ class LocalStore:
             content = Hash(algorithm, state.digest())
             path = make_fixed_path(name, "flat", content)
             if self._wanted(path):
-                info = self._measure(staged, path, frozenset(), content_address("flat", content))
+                from anicca.store.canonical import canonicalise  # noqa: PLC0415 (readers need none)
+
+                seen = canonicalise(staged)
+                address = content_address("flat", content)
+                info = self._new(path, seen.nar_hash, seen.nar_size, frozenset(), address)
                 self.install({path: staged}, [info])
         return path
 
@@ -374,20 +382,11 @@ class LocalStore:
         self.protect((path,))
         return not self.is_valid(path)
 
-    def _measure(
-        self, staged: Path, path: StorePath, references: frozenset[StorePath], address: str | None
-    ) -> PathInfo:
-        from anicca.store.canonical import canonicalise  # noqa: PLC0415 (readers need none)
-        from anicca.store.info import PathInfo  # noqa: PLC0415
+    @staticmethod
+    def _new(path: StorePath, nar_hash: Hash, size: int, references: frozenset[StorePath], address: str) -> PathInfo:
+        from anicca.store.info import PathInfo  # noqa: PLC0415 (readers need none)
 
-        seen = canonicalise(staged)
-        return PathInfo(
-            path=path,
-            nar_hash=seen.nar_hash,
-            nar_size=seen.nar_size,
-            references=references,
-            content_address=address,
-        )
+        return PathInfo(path=path, nar_hash=nar_hash, nar_size=size, references=references, content_address=address)
 
     def add_nar(self, info: PathInfo, chunks: Iterator[bytes]) -> None:
         """An object from its NAR, as a substituter or an import gives it; AniccaError unless it is what `info` says.
@@ -403,7 +402,7 @@ class LocalStore:
             return
         with self.scratch() as directory:
             staged = directory / info.path.basename
-            state = sha256()
+            state = AsideHasher()
             size = 0
 
             def tee() -> Iterator[bytes]:
@@ -415,10 +414,13 @@ class LocalStore:
                     state.update(chunk)
                     yield chunk
 
-            restore(tee(), staged)
+            try:
+                restore(tee(), staged)
+            finally:
+                state.finish()
             if size != info.nar_size:
                 raise AniccaError(f"{info.path}: {size} bytes instead of {info.nar_size}")
-            found = Hash("sha256", state.digest())
+            found = state.result()
             if found != info.nar_hash:
                 raise AniccaError(f"{info.path}: has hash {found} instead of {info.nar_hash}")
             set_tree_metadata(staged)
@@ -528,27 +530,6 @@ def _is_object(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _copy(source: Path, target: Path, keep: Keep | None) -> None:
-    """Copy contents and the executable bit; everything else becomes canonical anyway."""
-    seen = source.lstat()
-    mode = seen.st_mode
-    if stat.S_ISLNK(mode):
-        target.symlink_to(source.readlink())
-    elif stat.S_ISDIR(mode):
-        target.mkdir()
-        with os.scandir(source) as entries:
-            for entry in entries:
-                child = source / entry.name
-                if keep is None or keep(os.fsencode(child), child.lstat()):
-                    _copy(child, target / entry.name, keep)
-    elif stat.S_ISREG(mode):
-        shutil.copyfile(source, target)
-        if mode & stat.S_IXUSR:
-            target.chmod(0o755)
-    else:
-        raise AniccaError(f"{source}: neither file, directory nor link")
 
 
 def _finish(tree: Path) -> None:

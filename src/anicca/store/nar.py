@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
-from anicca.store.hashes import Hash, hasher
+from anicca.store.hashes import Hash, hash_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anicca.store.nar_reader import Listing
 
 CHUNK_BYTES = 1 << 18
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 def _string(raw: bytes) -> bytes:
@@ -87,98 +88,97 @@ def _put(node: Node, parts: list[bytes]) -> None:
             parts.append(_CLOSE)
 
 
-def dump(
+def dump(  # noqa: C901, PLR0915 (one loop without calls: it runs once for each of many thousand files)
     path: Path,
     *,
     visit: Callable[[bytes, os.stat_result], None] | None = None,
     keep: Callable[[bytes, os.stat_result], bool] | None = None,
+    copy: Callable[[bytes, os.stat_result], int] | None = None,
 ) -> Iterator[bytes]:
     """The NAR of a tree on disk, in chunks of some hundred KiB.
 
     `visit` is called for each entry before it is read, a directory before its children, with its path and status:
     the way for canonical metadata to be set in the same walk. `keep` says of each entry below the top whether it is
-    part of the NAR. Raises AniccaError on anything that is not a file, a directory or a link, and on a file that
+    part of the NAR. `copy` gives for each file a descriptor to which its contents are written as well, and which is
+    closed. Raises AniccaError on anything that is not a file, a directory or a link, and on a file that
     changes its size meanwhile.
     """
-    yield from _Dump(visit, keep).chunks(os.fsencode(path))
-
-
-class _Dump:
-    """One walk: small pieces are gathered so that consumers see few large chunks."""
-
-    def __init__(
-        self,
-        visit: Callable[[bytes, os.stat_result], None] | None,
-        keep: Callable[[bytes, os.stat_result], bool] | None,
-    ) -> None:
-        self._visit = visit
-        self._keep = keep
-        self._parts: list[bytes] = [MAGIC]
-        self._size = 0
-
-    def chunks(self, path: bytes) -> Iterator[bytes]:
-        yield from self._walk(path, os.lstat(path))
-        yield b"".join(self._parts)
-
-    def _flush(self) -> bytes:
-        whole = b"".join(self._parts)
-        self._parts.clear()
-        self._size = 0
-        return whole
-
-    def _walk(self, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+    parts: list[bytes] = [MAGIC]
+    gathered = 0
+    # What is still to be written, last first: a node (what goes before it, its path) or a text.
+    todo: list[tuple[bytes, bytes] | bytes] = [(b"", os.fsencode(path))]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, bytes):
+            parts.append(item)
+            continue
+        before, current = item
+        status = os.lstat(current)
+        if keep is not None and before and not keep(current, status):
+            todo.pop()
+            continue
         mode = status.st_mode
-        parts = self._parts
-        if self._visit is not None:
-            self._visit(path, status)
+        if visit is not None:
+            visit(current, status)
+        parts.append(before)
+        gathered += 200
         if stat.S_ISREG(mode):
-            yield from self._file(path, status)
+            size = status.st_size
+            parts.append((_EXECUTABLE if mode & stat.S_IXUSR else _REGULAR) + size.to_bytes(8, "little"))
+            fd = os.open(current, _READ)
+            out = -1
+            try:
+                if copy is not None:
+                    out = copy(current, status)
+                left = size
+                while left:
+                    chunk = os.read(fd, min(CHUNK_BYTES, left))
+                    if not chunk:
+                        raise AniccaError(f"{os.fsdecode(current)}: shrank while it was read")
+                    left -= len(chunk)
+                    parts.append(chunk)
+                    gathered += len(chunk)
+                    if out >= 0:
+                        _write(out, chunk)
+                    if gathered >= CHUNK_BYTES:
+                        yield b"".join(parts)
+                        parts.clear()
+                        gathered = 0
+            finally:
+                os.close(fd)
+                if out >= 0:
+                    os.close(out)
+            parts.append(bytes(-size % 8) + _CLOSE)
         elif stat.S_ISDIR(mode):
             parts.append(_DIRECTORY)
-            names = os.listdir(path)  # noqa: PTH208 (bytes, in the walk's inner loop)
-            names.sort()
-            for name in names:
-                child = path + b"/" + name
-                seen = os.lstat(child)
-                if self._keep is not None and not self._keep(child, seen):
-                    continue
-                parts += (_ENTRY, _string(name), _NODE)
-                self._size += 128
-                yield from self._walk(child, seen)
-                parts.append(_CLOSE)
-            parts.append(_CLOSE)
+            todo.append(_CLOSE)
+            for name in sorted(os.listdir(current), reverse=True):  # noqa: PTH208 (bytes, in the inner loop)
+                todo += (_CLOSE, (_ENTRY + _string(name) + _NODE, current + b"/" + name))
         elif stat.S_ISLNK(mode):
-            parts += (_SYMLINK, _string(os.readlink(path)), _CLOSE)  # noqa: PTH115 (bytes)
+            parts += (_SYMLINK, _string(os.readlink(current)), _CLOSE)  # noqa: PTH115 (bytes)
         else:
-            raise AniccaError(
-                f"{os.fsdecode(path)}: {_kind(mode)} cannot be a store object",
-                hint="the store holds regular files, directories and symbolic links",
-            )
-        if self._size >= CHUNK_BYTES:
-            yield self._flush()
+            raise refused(current, mode)
+        if gathered >= CHUNK_BYTES:
+            yield b"".join(parts)
+            parts.clear()
+            gathered = 0
+    yield b"".join(parts)
 
-    def _file(self, path: bytes, status: os.stat_result) -> Iterator[bytes]:
-        size = status.st_size
-        parts = self._parts
-        parts.append(_EXECUTABLE if status.st_mode & stat.S_IXUSR else _REGULAR)
-        parts.append(size.to_bytes(8, "little"))
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
-        try:
-            left = size
-            while left:
-                chunk = os.read(fd, min(left, CHUNK_BYTES))
-                if not chunk:
-                    raise AniccaError(f"{os.fsdecode(path)}: shrank while it was read")
-                left -= len(chunk)
-                parts.append(chunk)
-                self._size += len(chunk)
-                if self._size >= CHUNK_BYTES:
-                    yield self._flush()
-        finally:
-            os.close(fd)
-        if size % 8:
-            parts.append(bytes(-size % 8))
-        parts.append(_CLOSE)
+
+def _write(fd: int, chunk: bytes) -> None:
+    """Write all of it."""
+    written = os.write(fd, chunk)
+    while written < len(chunk):
+        chunk = chunk[written:]
+        written = os.write(fd, chunk)
+
+
+def refused(path: bytes, mode: int) -> AniccaError:
+    """Why a device, a socket or a pipe cannot be a store object."""
+    return AniccaError(
+        f"{os.fsdecode(path)}: {_kind(mode)} cannot be a store object",
+        hint="the store holds regular files, directories and symbolic links",
+    )
 
 
 def _kind(mode: int) -> str:
@@ -195,12 +195,21 @@ def hash_path(
     keep: Callable[[bytes, os.stat_result], bool] | None = None,
 ) -> tuple[Hash, int]:
     """The hash and the size in bytes of a tree's NAR."""
-    state = hasher(algorithm)
+    return hash_stream(dump(path, keep=keep), algorithm)
+
+
+def hash_stream(chunks: Iterator[bytes], algorithm: str = "sha256") -> tuple[Hash, int]:
+    """The hash and the size in bytes of chunks."""
     size = 0
-    for chunk in dump(path, keep=keep):
-        state.update(chunk)
-        size += len(chunk)
-    return Hash(algorithm, state.digest()), size
+
+    def counted() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chunks:
+            size += len(chunk)
+            yield chunk
+
+    digest = hash_chunks(counted(), algorithm)
+    return digest, size
 
 
 def restore(stream: Iterator[bytes], destination: Path) -> None:
