@@ -154,6 +154,7 @@ def _hint(error: BaseException, beside: _Beside) -> str | None:
         return f"modules are looked for in {beside.directory} and where Python finds its own"
     match = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     word = None if match is None else getattr(anicca.declare, match[1], None)
-    if match is None or not dataclasses.is_dataclass(word):
+    # Python 3.13 suggests by itself.
+    if match is None or not dataclasses.is_dataclass(word) or "Did you mean" in str(error):
         return None
     return near(match[2], (field.name for field in dataclasses.fields(word)))

@@ -7,10 +7,8 @@ import re
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_size(text: str | int) -> int:
-    """The bytes in `"256M"`, `"1.5G"`, `"4096"` or 4096; K, M, G and T are powers of 1024. Raises `ValueError`."""
-    if isinstance(text, int):
-        return text
+def parse_size(text: str) -> int:
+    """The bytes in `"256M"`, `"1.5G"` or `"4096"`; K, M, G and T are powers of 1024. Raises `ValueError`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a size")

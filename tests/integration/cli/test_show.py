@@ -92,3 +92,22 @@ def test_an_invalid_declaration_has_status_3_and_all_its_faults(
     joined = err.replace("\n", "")
     assert f"{host}:3: 'A' is not a host name" in joined
     assert f"{host}:4: 'x' is relative" in joined
+
+
+def test_it_shows_what_is_left_to_the_tree(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    host = tmp_path / "host.py"
+    host.write_text(
+        "from anicca.declare import Host, Persist, Tmpfs\n"
+        "host = Host(name='a', root=Tmpfs(), snapshot='https://example.org/{date}/', kernel='linux-image-cloud-amd64',\n"
+        "    persist=['/srv/x', Persist('/srv/y', owner='root'), Persist('/srv/z', mode=0o700, kind='f')])\n"
+    )
+    status, out, err = run(capfd, "show", "--origins", str(host))
+    assert status == 0
+    lines = [" ".join(line.split()[:-1]) for line in out.splitlines()]
+    assert "root tmpfs size=50%,mode=0755" in lines
+    assert "snapshot https://example.org/{date}/" in lines
+    assert "linux-image-cloud-amd64" in lines
+    assert "/srv/x directory as in the tree" in lines
+    assert "/srv/y directory root:(tree) as in the tree" in lines
+    assert "/srv/z file (tree):(tree) 0700" in lines
+    assert "/srv/z persists as a single file" in err.replace("\n", " ")

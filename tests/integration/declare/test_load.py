@@ -107,8 +107,8 @@ def test_a_wrong_keyword_has_its_line(here: Path) -> None:
     write(here, "host.py", HEAD + "\nhost = Host(name='a', pakages=[])\n")
     found = fault(here / "host.py")
     assert found.places == (Place(str(here / "host.py"), 3),)
-    assert found.message == "TypeError: Host.__init__() got an unexpected keyword argument 'pakages'"
-    assert found.hint == "is it packages?"
+    assert found.message.startswith("TypeError: Host.__init__() got an unexpected keyword argument 'pakages'")
+    assert "packages" in found.message + (found.hint or "")
 
 
 def test_a_module_that_is_not_there(here: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anicca.declare import Directory, Disk, File, Group, Host, Link, Part, Persist, Tmpfs, Unit, User, absent
@@ -19,6 +19,9 @@ places = st.builds(Place, st.sampled_from(["a.py", "b.py"]), st.integers(1, 9))
 
 if TYPE_CHECKING:
     import random
+
+# Time says nothing here: the machine may be busy.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def ranked(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -83,6 +86,7 @@ def flat(part: Part) -> list[Part]:
     return [replace(part, parts=()), *(each for inner in part.parts for each in flat(inner))]
 
 
+@patient
 @given(many, st.randoms(use_true_random=False))
 def test_the_order_and_nesting_of_parts_do_not_matter(some: list[Part], chance: random.Random) -> None:
     shuffled = [each for part in some for each in flat(part)]
@@ -90,11 +94,13 @@ def test_the_order_and_nesting_of_parts_do_not_matter(some: list[Part], chance: 
     assert outcome(*shuffled) == outcome(*some)
 
 
+@patient
 @given(many)
 def test_saying_a_thing_twice_is_saying_it_once(some: list[Part]) -> None:
     assert outcome(*some, *some) == outcome(*some)
 
 
+@patient
 @given(many)
 def test_equal_values_at_other_places_never_conflict(some: list[Part]) -> None:
     try:

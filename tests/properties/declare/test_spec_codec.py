@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anicca.declare.decode import from_json
@@ -101,6 +101,7 @@ specs = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs)
 def test_a_spec_survives_its_canonical_json(spec: Spec) -> None:
     text = to_json(spec)
