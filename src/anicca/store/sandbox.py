@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
 from anicca.store.environment import BUILD_DIR
+from anicca.store.seccomp import builder_filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ def prepare(sandbox: Sandbox, files: Mapping[str, bytes]) -> None:
 
 
 def command(sandbox: Sandbox, env: Mapping[str, str], argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` in the sandbox. Raises AniccaError if it cannot be made here."""
+    """The command line that runs `argv` in the sandbox, which was prepared. Raises AniccaError if it cannot be made here."""
     program = shutil.which("bwrap")
     if program is None:
         raise AniccaError("bwrap: program not found", hint="install the package bubblewrap")
@@ -91,6 +92,7 @@ def command(sandbox: Sandbox, env: Mapping[str, str], argv: Sequence[str]) -> li
             "this derivation is built as root (requiredSystemFeatures has uid-range), and you are not root",
             hint="run the same command with sudo, or copy the outputs from a machine where it was built",
         )
+    seccomp = None if sandbox.privileged else builder_filter()
     words = [program, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--hostname", "localhost"]
     if not sandbox.network:
@@ -103,7 +105,12 @@ def command(sandbox: Sandbox, env: Mapping[str, str], argv: Sequence[str]) -> li
     words += ["--chdir", BUILD_DIR, "--clearenv"]
     for key, value in env.items():
         words += ["--setenv", key, value]
-    return [*words, "--", *argv]
+    if seccomp is None:
+        return [*words, "--", *argv]
+    file = sandbox.directory / "seccomp"
+    file.write_bytes(seccomp)
+    # bubblewrap takes the filter from a descriptor, which a shell opens for it.
+    return ["/bin/sh", "-c", 'exec 9< "$0"; exec "$@"', str(file), *words, "--seccomp", "9", "--", *argv]
 
 
 def _mounts(sandbox: Sandbox) -> Iterator[str]:

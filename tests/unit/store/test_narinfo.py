@@ -11,7 +11,7 @@ Compression: none
 NarHash: sha256:1fp12fqg6iwhxpf6wk4z03s9rwj3cz5haad5xmawj54iqqllbjqk
 NarSize: 272
 """
-    + "References: \n"
+    "References: \n"
 )
 
 
