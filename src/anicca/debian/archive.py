@@ -6,6 +6,8 @@ No address is written down anywhere in anicca: apt's configuration is asked at r
 from __future__ import annotations
 
 import os
+import re
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ENVIRONMENT = {"debian": "ANICCA_MIRROR", "debian-security": "ANICCA_SECURITY_MIRROR"}
 SNAPSHOT = "ANICCA_SNAPSHOT"
-"""Names a snapshot archive: `{archive}`, `{timestamp}` and `{filename}` are filled in; without them,
-`/{archive}/{timestamp}/{filename}` is appended."""
+"""Names a snapshot archive by a template, as `snapshot` of a declaration does."""
+PLACEHOLDERS = ("archive", "timestamp", "filename", "sha256")
+"""What a template may hold: `debian` or `debian-security`, `YYYYMMDDTHHMMSSZ`, `pool/main/…`, and the package's hash.
+To one that has neither `{filename}` nor `{sha256}`, `/{archive}/{timestamp}/{filename}` is appended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +37,30 @@ class Mirrors:
     snapshot: str | None = None
 
     def addresses(self, pin: Pin, timestamp: str) -> tuple[str, ...]:
-        """Where to ask for a package, best first. `timestamp` is `YYYYMMDDTHHMMSSZ`."""
-        found = [f"{self.bases[pin.archive].rstrip('/')}/{pin.filename}"]
+        """Where to ask for a package, best first. `timestamp` is `YYYYMMDDTHHMMSSZ`.
+
+        Raises `AniccaError` for a snapshot template that asks for what we do not know.
+        """
+        # Some servers take a plus for a space, so everything but slashes is quoted, as apt does.
+        filename = urllib.parse.quote(pin.filename)
+        found = [f"{self.bases[pin.archive].rstrip('/')}/{filename}"]
         if self.snapshot is not None:
-            pattern = self.snapshot
-            if "{filename}" not in pattern:
-                pattern = pattern.rstrip("/") + "/{archive}/{timestamp}/{filename}"
-            found.append(pattern.format(archive=pin.archive, timestamp=timestamp, filename=pin.filename))
+            values = {"archive": pin.archive, "timestamp": timestamp, "filename": filename, "sha256": pin.sha256}
+            found.append(fill(self.snapshot, values))
         return tuple(found)
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """A snapshot archive's template with its placeholders filled in."""
+    unknown = [name for name in re.findall(r"{([^{}]*)}", template) if name not in PLACEHOLDERS]
+    if unknown:
+        raise AniccaError(
+            f"the snapshot archive {template!r} has a placeholder {{{unknown[0]}}}",
+            hint="there are " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS),
+        )
+    if "{filename}" not in template and "{sha256}" not in template:
+        template = template.rstrip("/") + "/{archive}/{timestamp}/{filename}"
+    return re.sub(r"{([^{}]*)}", lambda match: values[match[1]], template)
 
 
 def find_mirrors(*, snapshot: str | None = None) -> Mirrors:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
 import os
 import shutil
 import threading
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass, field, replace
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from anicca import events
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import httpx
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 8
 TIMEOUT_SECONDS = 30
+CONNECT_SECONDS = 10
 ATTEMPTS = 3
+NO_FILE, NOT_FOUND = "no such file", "answers with status 404"
 _CHUNK_BYTES = 1 << 18
 
 
@@ -66,21 +70,27 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anicca"
 
 
+class Stopped(Exception):  # noqa: N818 (no error: somebody asked for it)
+    """Fetching was called off."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Fetcher:
     """Fetches packages into a cache named by hash. Safe to use from several threads and several processes.
 
-    `find_mirrors` is only called when something must be fetched; `superseded` tells, for a pin that is gone, what
-    took its place and since when, in words.
+    `find_mirrors` is only called when something must be fetched; `superseded` tells, for pins that a mirror has no
+    more, what took their place and since when, in words by package name.
     """
 
     cache: Path
     find_mirrors: Callable[[], Mirrors]
     epoch: int
-    superseded: Callable[[Pin], str | None] = field(default=lambda _pin: None)
+    superseded: Callable[[Sequence[Pin], Fetcher], Mapping[str, str]] = field(default=lambda _pins, _fetcher: {})
     _mirrors: Mirrors | None = field(default=None, init=False)
     _client: httpx.Client | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _silent: dict[str, str] = field(default_factory=dict, init=False)
+    _stop: threading.Event = field(default_factory=threading.Event, init=False)
 
     def path(self, pin: Pin) -> Path:
         """Where the cache keeps a package."""
@@ -89,7 +99,8 @@ class Fetcher:
     def fetch_all(self, pins: Sequence[Pin], report: Report = events.ignore) -> None:
         """Bring every package into the cache, several at a time.
 
-        Raises `PinsGoneError` that lists all that are nowhere to be had, after the others were fetched.
+        Raises `PinsGoneError` that lists all that are nowhere to be had, after the others were fetched, and
+        `AniccaError` where the cache cannot be written.
         """
         wanted = [pin for pin in pins if not self.path(pin).exists()]
         if not wanted:
@@ -110,18 +121,42 @@ class Fetcher:
         pool = ThreadPoolExecutor(CONNECTIONS)
         try:
             missing = [row for row in pool.map(fetch_one, wanted) if row is not None]
+        except BaseException:
+            self._stop.set()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            self._stop.clear()
         if missing:
-            raise PinsGoneError(missing)
+            raise PinsGoneError(self._explained(missing))
         report(events.Finished(task=task))
 
     def fetch(self, pin: Pin) -> Path:
         """One package's file in the cache, fetched where it is not there yet. Raises `PinsGoneError`."""
         missing = self._fetch(pin)
         if missing is not None:
-            raise PinsGoneError([missing])
+            raise PinsGoneError(self._explained([missing]))
         return self.path(pin)
+
+    def copy(self, pin: Pin, target: Path) -> None:
+        """One package's file as `target`. A copy in the cache that was damaged is fetched again.
+
+        A copy, because what happens to the cache must not reach the store.
+        """
+        for _attempt in range(2):
+            path = self.fetch(pin)
+            shutil.copyfile(path, target)
+            with target.open("rb") as file:
+                if file_digest(file, "sha256").hexdigest() == pin.sha256:
+                    return
+            path.unlink(missing_ok=True)
+        raise AniccaError(f"{path}: this file does not stay what was written", hint="is the disk failing?")
+
+    def _explained(self, missing: Sequence[Missing]) -> list[Missing]:
+        """Say what took the place of those that a mirror has no more."""
+        gone = [row.pin for row in missing if row.answers[0].endswith((NO_FILE, NOT_FOUND))]
+        found = self.superseded(gone, self) if gone else {}
+        return [replace(row, superseded=found.get(row.pin.name)) for row in missing]
 
     def _fetch(self, pin: Pin) -> Missing | None:
         """Try each place in turn; what they answered if none has it."""
@@ -138,7 +173,7 @@ class Fetcher:
             answers.append(answer)
         if mirrors.snapshot is None:
             answers.append("no snapshot archive is named")
-        return Missing(pin=pin, answers=tuple(answers), superseded=self.superseded(pin))
+        return Missing(pin=pin, answers=tuple(answers))
 
     def _connect(self) -> tuple[httpx.Client, Mirrors]:
         """One client for all, so that connections are used again."""
@@ -147,43 +182,63 @@ class Fetcher:
                 import httpx  # noqa: PLC0415 (slow to import, and most builds fetch nothing)
 
                 self._mirrors = self.find_mirrors()
-                self._client = httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True)
+                timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
+                self._client = httpx.Client(timeout=timeout, follow_redirects=True)
             return self._client, self._mirrors
 
     def _fetch_from(self, client: httpx.Client, address: str, pin: Pin, path: Path) -> str | None:
         """Fetch from one address into the cache; None if that worked, else why not."""
         import httpx  # noqa: PLC0415
 
-        path.parent.mkdir(parents=True, exist_ok=True)
+        host = _host(address)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         answer = ""
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             for _attempt in range(ATTEMPTS):
+                if host in self._silent:
+                    return self._silent[host]
                 try:
                     answer = self._stream(client, address, pin, temporary)
                 except httpx.HTTPError as error:
-                    answer = f"{_host(address)} does not answer: {error}"
+                    answer = f"{host} does not answer: {error}"
                     continue
+                except httpx.InvalidURL as error:
+                    return f"{address} is no address: {error}"
                 if answer == "":
                     temporary.rename(path)
                     return None
                 if "status 5" not in answer:
-                    break
+                    return answer
+            if "does not answer" in answer:
+                # The others need not wait as long as this one did.
+                self._silent[host] = answer
+        except OSError as error:
+            raise AniccaError(
+                f"the package cache cannot be written: {error.filename or self.cache}: {error.strerror}",
+                hint="make room or rights there, or name another place in ANICCA_CACHE",
+            ) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return answer
 
     def _stream(self, client: httpx.Client, address: str, pin: Pin, temporary: Path) -> str:
         """Write the answer's body to `temporary`; "" if it is the pinned file, else what is wrong with it."""
         digest, size = sha256(), 0
-        with client.stream("GET", address) as response:
-            if response.status_code != 200:  # noqa: PLR2004
-                return f"{_host(address)} answers with status {response.status_code}"
+        with _body(client, address) as (answer, chunks):
+            if answer != "":
+                return answer
             with temporary.open("wb") as file:
-                for chunk in response.iter_bytes(_CHUNK_BYTES):
+                for chunk in chunks:
+                    if self._stop.is_set():
+                        raise Stopped
                     digest.update(chunk)
                     size += len(chunk)
                     file.write(chunk)
+                file.flush()
+                # Sync before rename: a power cut must not leave a name for half a file.
+                os.fsync(file.fileno())
         if digest.hexdigest() != pin.sha256:
             return (
                 f"{_host(address)} serves another file ({size} bytes, SHA-256 {digest.hexdigest()[:16]}…; "
@@ -198,17 +253,33 @@ class Fetcher:
         client, mirrors = self._connect()
         try:
             response = client.head(mirrors.addresses(pin, "")[0])
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL):
             return None
         said = response.headers.get("last-modified")
-        return email.utils.parsedate_to_datetime(said) if said and response.is_success else None
+        try:
+            return email.utils.parsedate_to_datetime(said) if said and response.is_success else None
+        except ValueError:
+            return None
+
+
+@contextlib.contextmanager
+def _body(client: httpx.Client, address: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Why there is none, or "", and the chunks of what lies at an address."""
+    if address.startswith("file:"):
+        path = Path(urllib.parse.unquote(urllib.parse.urlsplit(address).path))
+        if not path.is_file():
+            yield f"{path}: {NO_FILE}", iter(())
+            return
+        with path.open("rb") as file:
+            yield "", iter(lambda: file.read(_CHUNK_BYTES), b"")
+        return
+    with client.stream("GET", address) as response:
+        if response.status_code != 200:  # noqa: PLR2004
+            yield f"{_host(address)} answers with status {response.status_code}", iter(())
+        else:
+            yield "", response.iter_bytes(_CHUNK_BYTES)
 
 
 def _host(address: str) -> str:
     """The part of an address that names who answers."""
     return address.split("/", 3)[2] if "://" in address else address
-
-
-def copy_from_cache(source: Path, target: Path) -> None:
-    """Copy a cached file. A copy, because what happens to the cache must not reach the store."""
-    shutil.copyfile(source, target)

@@ -1,27 +1,23 @@
-"""Which packages, in which versions: apt itself decides, in a private root, from signed indexes."""
+"""Which packages, in which versions: apt itself decides, from signed indexes."""
 
 from __future__ import annotations
 
 import difflib
 import email.utils
-import os
 import re
 import urllib.parse
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anicca import events, process
-from anicca.debian.archive import KEYRING
+from anicca import events
+from anicca.debian.apt import AptRoot, Wish
 from anicca.debian.lock import Pin
 from anicca.errors import AniccaError, DeclarationError, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
 
     from anicca.debian.archive import Mirrors
     from anicca.debian.lock import Archive
-    from anicca.errors import Place
     from anicca.events import Report
 
 TOOLCHAIN = (
@@ -45,125 +41,46 @@ TOOLCHAIN = (
 )
 """What does the building. Essential packages come with them."""
 
-UPDATE_SECONDS = 300
 _URI = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
-_UNKNOWN = re.compile(r"E: (?:Unable to locate package (\S+)|Package '?([^ ']+)'? has no installation candidate)")
+_VIRTUAL = re.compile(r"E: Package '?([^ ']+)'? has no installation candidate")
+_UNMET = re.compile(r" (?:Depends|PreDepends|Breaks|Conflicts): (\S+)[^\n]*? but \S+ is to be installed")
+ROUNDS = 30
+"""How often holds are loosened before apt's answer is taken as final."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked of apt: packages by name, with the places that name them."""
-
-    release: str
-    architecture: str
-    components: tuple[str, ...]
-    packages: tuple[str, ...]
-    places: Mapping[str, tuple[Place, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AptRoot:
-    """A private apt, with its own indexes and no installed package. Made by `open_apt`."""
-
-    options: tuple[str, ...]
-    lists: Path
-    mirrors: Mirrors
-
-    def run(self, *arguments: str, check: bool = True) -> process.Completed:
-        """Run apt-get or apt-cache with the private root's options after its name."""
-        program, *rest = arguments
-        return process.run(
-            [program, *self.options, *rest],
-            env={
-                **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
-                "PATH": os.environ.get("PATH", ""),
-                "LC_ALL": "C.UTF-8",
-            },
-            check=check,
-            timeout_seconds=UPDATE_SECONDS,
-        )
-
-
-def open_apt(directory: Path, wish: Wish, mirrors: Mirrors, report: Report = events.ignore) -> AptRoot:
-    """A private apt for the wish's release, its indexes fetched and their signatures checked.
-
-    Raises `AniccaError` with apt's words where a mirror does not answer or a signature does not hold.
-    """
-    for name in ("etc/preferences.d", "etc/apt.conf.d", "state/lists/partial", "cache/archives/partial"):
-        (directory / name).mkdir(parents=True, exist_ok=True)
-    (directory / "state/status").write_bytes(b"")
-    (directory / "etc/sources.list").write_text(_sources(wish, mirrors))
-    settings = {
-        "Dir": f"{directory}/",
-        "Dir::Etc": "etc",
-        "Dir::State": "state",
-        "Dir::State::status": f"{directory}/state/status",
-        "Dir::Cache": "cache",
-        "APT::Architecture": wish.architecture,
-        "APT::Architectures": wish.architecture,
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "",
-        "Acquire::Languages": "none",
-        "Acquire::ForceHash": "SHA256",
-        "Acquire::Retries": "2",
-        "Acquire::http::Timeout": "20",
-        "Dpkg::Use-Pty": "false",
-    }
-    apt = AptRoot(
-        options=tuple(f"-o{key}={value}" for key, value in settings.items()),
-        lists=directory / "state/lists",
-        mirrors=mirrors,
-    )
-    report(events.Started(task="package indexes"))
-    done = apt.run("apt-get", "update", check=False)
-    complaint = done.stderr.decode("utf-8", "replace")
-    if done.status != 0 or "W: Failed to fetch" in complaint or "W: Some index files failed" in complaint:
-        raise AniccaError(
-            f"the package indexes of {wish.release} could not be fetched",
-            detail=complaint.strip(),
-            hint="check apt's sources and the network; ANICCA_MIRROR names another mirror",
-        )
-    report(events.Finished(task="package indexes"))
-    return apt
-
-
-def _sources(wish: Wish, mirrors: Mirrors) -> str:
-    """apt's sources: the release, its updates, and its security suite."""
-    suites = (
-        ("debian", wish.release),
-        ("debian", f"{wish.release}-updates"),
-        ("debian-security", f"{wish.release}-security"),
-    )
-    options = f"[arch={wish.architecture} signed-by={KEYRING}]"
-    archives: dict[str, Archive] = {"debian": "debian", "debian-security": "debian-security"}
-    return "".join(
-        f"deb {options} {mirrors.bases[archives[archive]]} {suite} {' '.join(wish.components)}\n"
-        for archive, suite in suites
-    )
-
-
-def resolve(apt: AptRoot, wish: Wish, held: Sequence[Pin] = ()) -> tuple[Pin, ...]:
+def resolve(apt: AptRoot, wish: Wish, held: Sequence[Pin] = (), report: Report = events.ignore) -> tuple[Pin, ...]:
     """The closure of the wish's packages as apt would install it on an empty machine, without Recommends.
 
-    Packages in `held` keep their version where the archive still has it. Raises `DeclarationError` for packages that
-    do not exist, with near names, and `AniccaError` where apt finds no solution.
+    Packages in `held` keep their version where the archive still has it, unless another package needs a newer one.
+    Raises `DeclarationError` for packages that do not exist, with near names, and `AniccaError` where apt finds no
+    solution.
     """
     _check_names(apt, wish)
-    preferences = "".join(f"Package: {pin.name}\nPin: version {pin.version}\nPin-Priority: 1001\n\n" for pin in held)
-    (apt.lists.parent.parent / "etc/preferences").write_text(preferences)
-    done = apt.run(
-        "apt-get", "install", "--yes", "--allow-downgrades", "--print-uris", "?essential", *wish.packages, check=False
+    holds = {pin.name: pin for pin in held}
+    for _round in range(ROUNDS):
+        apt.hold(list(holds.values()))
+        asked = ("--print-uris", "?essential", *wish.packages)
+        done = apt.run("apt-get", "install", "--yes", "--allow-downgrades", *asked, check=False)
+        if done.status == 0:
+            return tuple(sorted(_parse(apt, done.text, wish.architecture), key=lambda pin: pin.name))
+        words = done.text + done.stderr.decode("utf-8", "replace")
+        in_the_way = {name.partition(":")[0] for name in _UNMET.findall(words)} & holds.keys()
+        if not in_the_way:
+            break
+        for name in in_the_way:
+            del holds[name]
+        report(events.Notice(text=f"moved too, because others need it: {', '.join(sorted(in_the_way))}"))
+    _check_virtual(apt, wish, words)
+    raise AniccaError(
+        "apt finds no way to install the declared packages together",
+        detail=words.strip(),
+        hint="its words name the packages that conflict; `anicca lock HOST.py --update` lets all pins move",
     )
-    if done.status != 0:
-        raise AniccaError(
-            "apt finds no way to install the declared packages together",
-            detail=(done.text + done.stderr.decode("utf-8", "replace")).strip(),
-            hint="its words above name the packages that conflict; `anicca lock --update` lets all pins move",
-        )
-    return tuple(sorted(_parse(apt, done.text, wish.architecture), key=lambda pin: pin.name))
 
 
-def resolve_toolchain(apt: AptRoot, wish: Wish, held: Sequence[Pin] = ()) -> tuple[Pin, ...]:
+def resolve_toolchain(
+    apt: AptRoot, wish: Wish, held: Sequence[Pin] = (), report: Report = events.ignore
+) -> tuple[Pin, ...]:
     """The packages that do the building, for the wish's release."""
     tools = Wish(
         release=wish.release,
@@ -172,25 +89,30 @@ def resolve_toolchain(apt: AptRoot, wish: Wish, held: Sequence[Pin] = ()) -> tup
         packages=TOOLCHAIN,
         places={},
     )
-    return resolve(apt, tools, held)
+    return resolve(apt, tools, held, report)
 
 
-def release_epoch(apt: AptRoot, release: str) -> int:
-    """The time of the release's own index, in seconds: the `Date` of its InRelease."""
-    for path in sorted(apt.lists.glob(f"*_dists_{release}_InRelease")):
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith("Date: "):
-                return int(email.utils.parsedate_to_datetime(line.removeprefix("Date: ")).timestamp())
-    raise AniccaError(f"apt has no index of {release}", hint="run `anicca lock` again")
+def index_epoch(apt: AptRoot) -> int:
+    """The time of the newest index, in seconds: every version that apt offers was in the archives then."""
+    dates = [
+        int(email.utils.parsedate_to_datetime(line.removeprefix("Date: ")).timestamp())
+        for path in apt.release_files()
+        for line in path.read_text(errors="replace").splitlines()
+        if line.startswith("Date: ")
+    ]
+    if not dates:
+        raise AniccaError("apt has no index with a date", hint="run `anicca lock` again")
+    return max(dates)
 
 
-def current_versions(apt: AptRoot, names: Sequence[str]) -> dict[str, str]:
-    """The newest version of each package in the archive; packages that are gone are left out."""
-    found: dict[str, str] = {}
-    for line in apt.run("apt-cache", "madison", *names, check=False).text.splitlines():
-        name, version, _source = (part.strip() for part in line.split("|"))
-        found.setdefault(name, version)
-    return found
+def current_pins(apt: AptRoot, names: Collection[str], architecture: str) -> dict[str, Pin]:
+    """What the archive has now of each package; packages that are gone are left out."""
+    apt.hold(())
+    known = sorted(set(apt.run("apt-cache", "pkgnames").text.split()) & set(names))
+    if not known:
+        return {}
+    done = apt.run("apt-get", "download", "--print-uris", *known, check=False)
+    return {pin.name: pin for pin in _parse(apt, done.text, architecture)}
 
 
 def _check_names(apt: AptRoot, wish: Wish) -> None:
@@ -203,9 +125,26 @@ def _check_names(apt: AptRoot, wish: Wish) -> None:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
         faults.append(
             Fault(
-                message=f"{wish.release} has no package {name!r}",
+                message=f"{wish.release} has no package {name!r} in {' '.join(wish.components)}",
                 places=wish.places.get(name, ()),
                 hint="did you mean " + " or ".join(near) + "?" if near else "see `apt-cache search`",
+            )
+        )
+    if faults:
+        raise DeclarationError(*faults)
+
+
+def _check_virtual(apt: AptRoot, wish: Wish, words: str) -> None:
+    """Raise `DeclarationError` for names that apt knows only from other packages."""
+    faults = []
+    for name in sorted(set(_VIRTUAL.findall(words)) & set(wish.packages)):
+        _, _, listed = apt.run("apt-cache", "showpkg", name, check=False).text.partition("Reverse Provides:")
+        providers = sorted({line.split(" ")[0] for line in listed.split("\n") if line.strip()})
+        faults.append(
+            Fault(
+                message=f"{name!r} is no package of {wish.release} but a name that others provide",
+                places=wish.places.get(name, ()),
+                hint="choose one of " + ", ".join(providers) if providers else "none does now",
             )
         )
     if faults:
@@ -245,5 +184,5 @@ def _locate(mirrors: Mirrors, address: str) -> tuple[Archive, str]:
     for archive, base in sorted(mirrors.bases.items(), key=lambda item: -len(item[1])):
         prefix = base.rstrip("/") + "/"
         if address.startswith(prefix):
-            return archive, address[len(prefix) :]
+            return archive, urllib.parse.unquote(address[len(prefix) :])
     raise AniccaError(f"apt fetches from where it was not told to: {address}")

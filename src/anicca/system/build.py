@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anicca import events
 from anicca.debian.unpack import FETCH, UNPACK, builders, pin_of
+from anicca.errors import AniccaError
 from anicca.store.build import build, plan
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from anicca.debian.lock import Pin
     from anicca.events import Report
     from anicca.store import Instantiated, LocalStore, StorePath
+
+ROOT_FEATURE = "uid-range"
+"""What a derivation requires that is built as real root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,17 @@ def _in_order(found: Mapping[StorePath, Instantiated]) -> list[Instantiated]:
     return list(ordered.values())
 
 
+def _require_root(work: Work) -> None:
+    """Say before the first download what an ordinary user will not be able to do."""
+    names = [step.drv.name for step in work.steps if ROOT_FEATURE in step.drv.env.get("requiredSystemFeatures", "")]
+    if names and os.geteuid() != 0:
+        raise AniccaError(
+            f"you are not root, and {len(names)} steps must be built as root: {', '.join(names)}",
+            hint="they mount, and give files to the users and groups of the tree, inside a sandbox; use sudo, or copy "
+            "what a machine has built that may. --dry-run and `anicca show` need no rights",
+        )
+
+
 def realise(
     store: LocalStore,
     goals: Sequence[Instantiated],
@@ -71,12 +86,14 @@ def realise(
 ) -> None:
     """Bring the goals' outputs into the store, doing only what is missing.
 
-    Raises `PinsGoneError` for packages that cannot be fetched, before anything is built, and `AniccaError` for steps
-    that fail. Whatever was built stays; the next call goes on from there.
+    Raises `AniccaError` for steps that need root where we are not, and `PinsGoneError` for packages that cannot be
+    fetched, both before anything is built; then `AniccaError` for steps that fail. Whatever was built stays; the next
+    call goes on from there.
     """
     work = find_work(store, goals)
     if not work.fetch and not work.unpack and not work.steps:
         return
+    _require_root(work)
     fetcher.fetch_all(work.fetch, report)
     for path, source in environment.sources.items():
         if not store.is_valid(path):

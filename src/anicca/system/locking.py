@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from anicca import events
 from anicca.debian import resolve as resolving
+from anicca.debian.apt import Wish, open_apt
 from anicca.debian.environment import plan_environment
 from anicca.debian.lock import Change, Lock, allocate, diff_pins, lock_path, read_lock
 from anicca.debian.tree import plan_tree
@@ -52,34 +53,44 @@ def resolve(
     `update` names packages that may move to newer versions; None lets none move that need not, an empty collection
     all. Pins of versions that the archive has no more move in any case.
     """
-    wish = resolving.Wish(
-        release=spec.release,
-        architecture=spec.architecture,
-        components=spec.components,
-        packages=tuple(sorted({*spec.packages, spec.kernel.package})),
-        places={name: spec.origins.get(f"packages[{name}]", ()) for name in spec.packages},
-    )
-    apt = resolving.open_apt(apt_directory, wish, mirrors, report)
+    wish = wish_of(spec)
     everything = update is not None and not update
     moving = set(update or ())
     old_packages = () if old is None or everything else old.packages
     old_tools = () if old is None or everything else old.toolchain
     held = [pin for pin in old_packages if pin.name not in moving]
     held_tools = [pin for pin in old_tools if pin.name not in moving]
-    report(events.Started(task="resolve"))
-    packages = resolving.resolve(apt, wish, held)
-    toolchain = resolving.resolve_toolchain(apt, wish, held_tools)
-    report(events.Finished(task="resolve", note=f"{len(packages)} packages"))
-    keep_epoch = old is not None and not everything
+    with open_apt(apt_directory, wish, mirrors, report) as apt:
+        report(events.Started(task="resolve"))
+        packages = resolving.resolve(apt, wish, held, report)
+        toolchain = resolving.resolve_toolchain(apt, wish, held_tools, report)
+        report(events.Finished(task="resolve", note=f"{len(packages)} packages"))
+        epoch = resolving.index_epoch(apt)
+    if old is not None and (packages, toolchain) == (old.packages, old.toolchain):
+        # The same pins, so the same tree: a newer index is no reason to build it again.
+        epoch = old.epoch
     return Lock(
         release=spec.release,
         architecture=spec.architecture,
         resolution=resolution_key(spec),
-        epoch=old.epoch if keep_epoch and old is not None else resolving.release_epoch(apt, spec.release),
+        epoch=epoch,
         packages=packages,
         toolchain=toolchain,
         users={} if old is None else old.users,
         groups={} if old is None else old.groups,
+    )
+
+
+def wish_of(spec: Spec) -> Wish:
+    """What a spec asks of apt."""
+    kernel = spec.kernel.package
+    places = {name: spec.origins.get(f"packages[{name}]", ()) for name in spec.packages}
+    return Wish(
+        release=spec.release,
+        architecture=spec.architecture,
+        components=spec.components,
+        packages=tuple(sorted({*spec.packages, kernel})),
+        places={**places, kernel: places.get(kernel) or spec.origins.get("kernel", ())},
     )
 
 
