@@ -98,7 +98,8 @@ def test_it_shows_what_is_left_to_the_tree(capfd: pytest.CaptureFixture[str], tm
     host = tmp_path / "host.py"
     host.write_text(
         "from anicca.declare import Host, Persist, Tmpfs\n"
-        "host = Host(name='a', root=Tmpfs(), snapshot='https://example.org/{date}/', kernel='linux-image-cloud-amd64',\n"
+        "host = Host(name='a', root=Tmpfs(), snapshot='https://example.org/{date}/',\n"
+        "    kernel='linux-image-cloud-amd64',\n"
         "    persist=['/srv/x', Persist('/srv/y', owner='root'), Persist('/srv/z', mode=0o700, kind='f')])\n"
     )
     status, out, err = run(capfd, "show", "--origins", str(host))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anicca.declare import Host
 from anicca.declare.base import DPKG_GUARD
 from anicca.declare.combine import combine
-from anicca.declare.services import ssh, ssl_cert
+from anicca.declare.services import postgresql, ssh, ssl_cert
 from anicca.declare.units import escape_path, mount, service, timer
 from anicca.process import run
 
@@ -49,6 +49,7 @@ def test_systemd_finds_no_fault_in_declared_units(tmp_path: Path) -> None:
             parts=[
                 ssh(),
                 ssl_cert(),
+                postgresql(),
                 service("notes", "/bin/true", environment={"A": 'x "y" 1% \\'}, state=True),
                 timer("job", "/bin/true", calendar="Mon *-*-* 03:00", catch_up=True),
                 mount("/dev/vdb1", "/srv/my data", kind="ext4"),
@@ -56,7 +57,7 @@ def test_systemd_finds_no_fault_in_declared_units(tmp_path: Path) -> None:
         )
     )
     declared = [unit for unit in spec.units if unit.content is not None]
-    assert len(declared) == 6
+    assert len(declared) == 7
     for unit in declared:
         assert unit.content is not None
         (tmp_path / unit.name).write_text(unit.content)

@@ -9,7 +9,8 @@ import pytest
 from anicca.declare import File, Host, Part, Unit, force
 from anicca.declare.base import MASKED, PACKAGES, base
 from anicca.declare.combine import combine
-from anicca.declare.services import SSH_KEYS, nginx, ssh
+from anicca.declare.services import nginx, postgresql, ssh
+from anicca.declare.services.ssh import SSH_KEYS
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec, PersistSpec, Spec, UnitSpec
 from anicca.errors import DeclarationError
 
@@ -105,6 +106,26 @@ def test_a_services_file_yields_to_one_declared_and_its_unit_to_force() -> None:
     spec = host(ssh(), mine)
     assert content(spec, "/etc/ssh/sshd_config.d/10-anicca.conf") == "mine\n"
     assert unit(spec, "ssh.service").state == "masked"
+
+
+def test_a_cluster_is_made_at_the_first_start_and_persists() -> None:
+    spec = host(postgresql(settings={"work_mem": "8MB", "max_connections": 20, "search_path": "a, 'b'"}))
+    assert "postgresql-17" in spec.packages
+    assert spec.persist == (PersistSpec(path="/var/lib/postgresql", owner="postgres", group="postgres", mode=0o755),)
+    lines = content(spec, "/etc/postgresql/17/main/postgresql.conf").splitlines()
+    assert "data_directory = '/var/lib/postgresql/17/main'" in lines
+    assert lines[-3:] == ["work_mem = '8MB'", "max_connections = 20", "search_path = 'a, ''b'''"]
+    made = unit(spec, "anicca-postgresql-17.service")
+    assert made.state == "enabled"
+    assert made.content is not None
+    assert "RequiredBy=postgresql@17-main.service" in made.content
+    # Made beside its place and renamed: a power cut in the middle leaves nothing that looks whole.
+    assert made.content.index("initdb -D /var/lib/postgresql/17/main.new") < made.content.index("mv -T")
+
+
+def test_two_versions_keep_their_data_apart() -> None:
+    spec = host(postgresql(version=16), postgresql(version=17))
+    assert {"anicca-postgresql-16.service", "anicca-postgresql-17.service"} <= {each.name for each in spec.units}
 
 
 def test_dpkg_refuses_with_a_word_on_what_to_do() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from anicca.declare import Host, Part, User
 from anicca.declare.combine import combine
-from anicca.declare.services import CERTIFICATE, journal, nftables, ssl_cert, sudo, timesync
+from anicca.declare.services import journal, nftables, ssl_cert, sudo, timesync
+from anicca.declare.services.ssl_cert import CERTIFICATE
 from anicca.declare.spec import FileSpec, LinkSpec, PersistSpec, UnitSpec
 from anicca.declare.units import dropin, escape_path, mount, service, timer, tmpfiles
 
