@@ -83,7 +83,7 @@ def prepare(sandbox: Sandbox, files: Mapping[str, bytes]) -> None:
 
 
 def command(sandbox: Sandbox, env: Mapping[str, str], argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` in the sandbox, which was prepared. Raises AniccaError if it cannot be made here."""
+    """The command line that runs `argv` in a sandbox that was prepared. AniccaError if it cannot be made here."""
     program = shutil.which("bwrap")
     if program is None:
         raise AniccaError("bwrap: program not found", hint="install the package bubblewrap")
