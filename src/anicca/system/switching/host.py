@@ -1,0 +1,236 @@
+"""The places where a host keeps its generations, and what is found there. A test's host is a few directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from anicca import __version__, fs
+from anicca.errors import AniccaError, RefusedError
+from anicca.store import locks, profiles
+from anicca.store.path import StorePath
+from anicca.system.changes import Change, Forget, OnEsp, Point, Record
+from anicca.system.generations import Generation, Seen
+from anicca.system.reading import System
+from anicca.system.switching.esp import carry_out, read_esp, want
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from anicca.store.local import LocalStore
+    from anicca.system.boot import Esp, Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPlaces:
+    """Where a host's store, ESP and facts of this boot are. Tests and other machines give others."""
+
+    store: LocalStore
+    boot: Path = Path("/boot")
+    run: Path = Path("/run/anicca")
+    command_line: Path = Path("/proc/cmdline")
+
+    @property
+    def profile(self) -> Path:
+        """The profile whose generations are the host's."""
+        return self.store.state_dir / "profiles" / "system"
+
+    @property
+    def state(self) -> Path:
+        """Manifests, the highest number, the last good one, the lock."""
+        return self.store.root / "nix" / "var" / "anicca"
+
+    def system(self, path: StorePath) -> System:
+        """A system of the store."""
+        return System(path, store_dir=self.store.store_dir)
+
+    def want(self, generation: Generation) -> Wanted:
+        """The boot entry of a generation."""
+        return want(generation, self.system(generation.system))
+
+
+def look(places: HostPlaces, esp: Esp | None = None) -> Seen:
+    """The host's generations and their roles now. Without an ESP at hand, what boots next is what is current."""
+    found = tuple(
+        Generation(number=one.number, system=one.path, created=one.created)
+        for one in profiles.generations(places.profile)
+    )
+    if esp is None:
+        current = profiles.current(places.profile)
+        following = current.number if current else None
+    else:
+        name = esp.next_boot()
+        following = name.generation if name else None
+    return Seen(
+        generations=found,
+        next=following,
+        good=_read_number(places.state / "good") or _assumed_good(esp, {one.number for one in found}),
+        running=_running(places),
+        booted=booted_system(places.command_line),
+        last_number=_read_number(places.state / "last-number") or 0,
+    )
+
+
+def _assumed_good(esp: Esp | None, known: set[int]) -> int | None:
+    """A host's first boots are counted by nobody: the newest whose entry counts nothing has been there longest."""
+    if esp is None:
+        return None
+    return max((n.generation for n in esp.entries if n.left is None and n.generation in known), default=None)
+
+
+def _running(places: HostPlaces) -> StorePath | None:
+    try:
+        return StorePath.within(os.readlink(places.run / "system"))  # noqa: PTH115 (the text)
+    except (OSError, ValueError):
+        return None
+
+
+def booted_system(command_line: Path) -> StorePath | None:
+    """The system that the kernel was started with; the last word wins, as for the initrd."""
+    try:
+        words = re.findall(r"(?:^|\s)anicca\.system=(\S+)", command_line.read_text())
+        return StorePath.within(words[-1]) if words else None
+    except (OSError, ValueError):
+        return None
+
+
+def current_number(places: HostPlaces) -> int | None:
+    """What the profile points to."""
+    found = profiles.current(places.profile)
+    return found.number if found else None
+
+
+@contextmanager
+def hold(places: HostPlaces, purpose: str) -> Iterator[None]:
+    """Be the only one who changes this host's generations. Refused, with who does, if somebody else is at it."""
+    places.state.mkdir(parents=True, exist_ok=True)
+    fd = locks.open_lock(places.state / "lock")
+    try:
+        if not locks.lock(fd, exclusive=True, wait=False):
+            holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()
+            raise RefusedError(f"somebody else changes this host now: {holder}", hint="wait until that has ended")
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"anicca {purpose}, process {os.getpid()}\n".encode(), 0)
+        yield
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def check_whole(places: HostPlaces, system: StorePath) -> None:
+    """Raise `RefusedError` unless all that a system needs is registered and lies in the store."""
+    missing = [
+        str(path) for path in sorted(places.store.closure([system])) if not os.path.lexists(places.store.physical(path))
+    ]
+    if missing:
+        raise RefusedError(
+            f"{system}: {len(missing)} objects that it needs are gone from the store",
+            hint="anicca store verify --repair",
+            detail="\n".join(missing[:20]),
+        )
+
+
+def check_name(places: HostPlaces, system: System, *, force: bool = False) -> None:
+    """Raise `RefusedError` if the system is another host's: other name, or other disks."""
+    booted = booted_system(places.command_line)
+    if force or booted is None or not places.store.is_valid(booted):
+        return
+    ours = places.system(booted)
+    if ours.name != system.name:
+        raise RefusedError(
+            f"this host is {ours.name}, the system is {system.name}'s", hint="--force if it is to become that"
+        )
+    for word in ("anicca.root", "anicca.nix"):
+        if _word(ours.cmdline, word) != _word(system.cmdline, word):
+            raise RefusedError(
+                f"{word}: this host has {_word(ours.cmdline, word)}, the system asks for {_word(system.cmdline, word)}",
+                hint="it would not find its disks; --force if they are to change",
+            )
+
+
+def _word(cmdline: str, name: str) -> str | None:
+    return next((word.split("=", 1)[1] for word in cmdline.split() if word.startswith(f"{name}=")), None)
+
+
+def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Change], None] = lambda _: None) -> None:
+    """Do the changes in order, each durable before the next. `after` is called between them; tests cut there."""
+    for change in changes:
+        match change:
+            case Record(generation=generation):
+                _record(places, generation)
+            case OnEsp(step=step):
+                carry_out([step], places.boot)
+            case Point(number=number):
+                profiles.switch(places.profile, number)
+            case Forget(generation=generation):
+                _link(places, generation.number).unlink(missing_ok=True)
+                fs.sync_directory(places.profile.parent)
+                _manifest(places, generation.number).unlink(missing_ok=True)
+            case _:
+                assert_never(change)
+        after(change)
+
+
+def note_good(places: HostPlaces, number: int) -> None:
+    """Remember that a generation has proven healthy after a boot."""
+    places.state.mkdir(parents=True, exist_ok=True)
+    fs.write_atomic(places.state / "good", f"{number}\n".encode())
+
+
+def read_manifest(places: HostPlaces, number: int) -> dict[str, object] | None:
+    """What a generation was made from, if it was made on this host."""
+    try:
+        return dict(json.loads(_manifest(places, number).read_bytes()))
+    except (OSError, ValueError):
+        return None
+
+
+def _record(places: HostPlaces, generation: Generation) -> None:
+    system = places.system(generation.system)
+    places.store.protect((generation.system,))
+    if not places.store.is_valid(generation.system):
+        raise AniccaError(f"{generation.system}: not valid in this store")
+    manifests = places.state / "generations"
+    manifests.mkdir(parents=True, exist_ok=True)
+    # The number first: whatever happens now, nobody gets it again.
+    fs.write_atomic(places.state / "last-number", f"{generation.number}\n".encode())
+    record = {
+        "number": generation.number,
+        "system": str(generation.system),
+        "created": int(generation.created or time.time()),
+        "anicca": __version__,
+        **system.made_from,
+    }
+    fs.write_atomic(_manifest(places, generation.number), json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+    places.profile.parent.mkdir(parents=True, exist_ok=True)
+    with profiles.locked(places.profile):
+        fs.symlink_atomic(_link(places, generation.number), str(generation.system))
+
+
+def _link(places: HostPlaces, number: int) -> Path:
+    return places.profile.with_name(f"{places.profile.name}-{number}-link")
+
+
+def _manifest(places: HostPlaces, number: int) -> Path:
+    return places.state / "generations" / f"{number}.json"
+
+
+def _read_number(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def read_esp_if_there(places: HostPlaces) -> Esp | None:
+    """The ESP, None where it is not mounted."""
+    try:
+        return read_esp(places.boot)
+    except AniccaError:
+        return None
