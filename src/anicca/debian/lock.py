@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from anicca.errors import DeclarationError, Fault, Place
+from anicca.errors import AniccaError, DeclarationError, Fault, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,7 +174,11 @@ def allocate(known: Mapping[str, int], found: Mapping[str, int], declared: tuple
     taken = set(ids.values())
 
     def give(name: str, wanted: int | None, numbers: range) -> None:
-        number = wanted if wanted is not None and wanted not in taken else next(n for n in numbers if n not in taken)
+        number = wanted if wanted is not None and wanted not in taken else None
+        if number is None:
+            number = next((n for n in numbers if n not in taken), None)
+        if number is None:
+            raise AniccaError(f"no id is left for {name}: {numbers[0]} to {numbers[-1]} are all given")
         ids[name] = number
         taken.add(number)
 

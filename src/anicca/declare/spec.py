@@ -139,7 +139,8 @@ class Spec:
     root: Root
     disk: DiskSpec
     snapshot: str | None = None
-    """Where a version that the mirror has dropped may still be had: a URL with `{date}` or `{sha256}` in it."""
+    """Where a version that the mirror has dropped may still be had: a URL in which `{archive}`, `{timestamp}`,
+    `{filename}` and `{sha256}` are filled in (see `anicca.debian.archive`)."""
     origins: Mapping[str, tuple[Place, ...]] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from functools import cache
+
+import pytest
+
+from anicca.debian.lock import Lock, Pin
+from anicca.declare.root import F2fs
+from anicca.declare.spec import DirectorySpec, DiskSpec, FileSpec, Kernel, LinkSpec, PersistSpec, Spec, UserSpec
+from anicca.system.plan import SystemPlan, parameters, plan_system
+
+PARTS = ("image", "etc", "seed", "initrd", "system")
+
+
+def pin(name: str) -> Pin:
+    return Pin(
+        name=name,
+        version="1",
+        architecture="amd64",
+        archive="debian",
+        filename=f"pool/{name}.deb",
+        size_bytes=1,
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+    )
+
+
+SPEC = Spec(
+    name="web",
+    kernel=Kernel(package="linux-image-amd64"),
+    packages=("linux-image-amd64",),
+    timezone="UTC",
+    locale="C.UTF-8",
+    root=F2fs(),
+    disk=DiskSpec(esp_bytes=512 << 20, nix_bytes=8 << 30, root_bytes=2 << 30),
+)
+LOCK = Lock(
+    release="trixie",
+    architecture="amd64",
+    resolution="",
+    epoch=1_795_252_544,
+    packages=(pin("base-files"), pin("linux-image-amd64")),
+    toolchain=(pin("mmdebstrap"),),
+)
+
+
+@cache
+def base() -> SystemPlan:
+    return plan_system(SPEC, LOCK)
+
+
+def changed(spec: Spec, lock: Lock = LOCK) -> list[str]:
+    """The parts whose store paths are not those of the bare host."""
+    plan = plan_system(spec, lock)
+    parts = [name for name in PARTS if getattr(plan, name).out != getattr(base(), name).out]
+    return ["tree", *parts] if plan.tree.tree.out != base().tree.tree.out else parts
+
+
+def file(path: str) -> FileSpec:
+    return FileSpec(path=path, content=b"x", owner="root", group="root", mode=0o644)
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({}, []),
+        ({"files": (file("/etc/motd"),)}, ["etc", "system"]),
+        ({"files": (LinkSpec(path="/etc/a", target="b"),)}, ["etc", "system"]),
+        ({"files": (file("/srv/page"),)}, ["seed", "system"]),
+        (
+            {"files": (DirectorySpec(path="/srv/www", owner="root", group="root", mode=0o755),)},
+            ["seed", "system"],
+        ),
+        (
+            {"persist": (PersistSpec(path="/var/lib/x", kind="d", owner=None, group=None, mode=None),)},
+            ["seed", "system"],
+        ),
+        ({"name": "mail"}, ["system"]),
+    ],
+)
+def test_a_change_rebuilds_what_it_is_in_and_nothing_else(change: dict[str, object], parts: list[str]) -> None:
+    assert changed(dataclasses.replace(SPEC, **change)) == parts  # type: ignore[arg-type]
+
+
+def test_a_user_is_in_etc_and_not_in_the_tree() -> None:
+    user = UserSpec(name="ann", comment="", home="/home/ann", shell="/bin/bash", groups=(), ssh_keys=())
+    assert changed(dataclasses.replace(SPEC, users=(user,))) == ["etc", "system"]
+
+
+def test_where_something_was_said_is_in_no_hash() -> None:
+    assert changed(dataclasses.replace(SPEC, origins={"name": ()})) == []
+
+
+def test_ids_do_not_touch_the_tree() -> None:
+    lock = dataclasses.replace(LOCK, users={"ann": 1000})
+    assert changed(SPEC, lock) == ["image", "etc", "seed", "initrd", "system"]
+
+
+def test_the_initrd_has_nothing_of_the_host() -> None:
+    text = " ".join(plan_system(dataclasses.replace(SPEC, name="unmistakable"), LOCK).initrd.drv.env.values())
+    assert "unmistakable" not in text
+
+
+def test_the_kernel_is_told_the_promises() -> None:
+    words = parameters(SPEC)
+    assert "rw" in words
+    assert "systemd.firstboot=off" in words
+    assert "systemd.condition_needs_update=no" in words
+    assert any(word.startswith("anicca.root=PARTUUID=") for word in words)
+    assert any(word.startswith("anicca.rootopts=") and "checkpoint=disable" in word for word in words)
