@@ -43,10 +43,12 @@ def build(
     builders, then goes on as KeyboardInterrupt.
     """
     result = {goal.path: dict(goal.outputs) for goal in goals}
+    if store.writable:
+        # What is valid now may be collected before it is used: protect, then look.
+        store.protect({path for goal in goals for path in goal.outputs.values()})
     todo = {goal.path: goal for goal in goals} if check else plan(store, goals)
     if not todo:
         return result
-    # A collector may have taken what was valid a moment ago: protect, then look again.
     store.protect(_touched(todo.values()))
     if not check:
         todo = plan(store, goals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -36,6 +37,7 @@ class BinaryCache:
         self._secret_key = secret_key
         self._known: dict[StorePath, NarInfo | None] = {}
         self._checked = False
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, url: str, *, compression: str = "xz", secret_key: SecretKey | None = None) -> Self:
@@ -131,8 +133,9 @@ class BinaryCache:
 
     def add_nar(self, info: PathInfo, chunks: Iterator[bytes]) -> None:
         """Put an object into the cache, its archive first, then its narinfo; signed if there is a key."""
-        if self._transport.text("nix-cache-info", MAX_BYTES) is None:
-            self._transport.put("nix-cache-info", b"StoreDir: /nix/store\n")
+        with self._lock:
+            if self._transport.text("nix-cache-info", MAX_BYTES) is None:
+                self._transport.put("nix-cache-info", b"StoreDir: /nix/store\n")
         nar = _Counted(chunks)
         archive = _Counted(compress(self._compression, nar.pass_on()))
         staged = self._transport.put_chunks(archive.pass_on())

@@ -78,20 +78,26 @@ class Database:
             if self._depth:
                 yield
                 return
-            try:
-                self._sql.execute("begin immediate")
-            except sqlite3.Error as error:
-                raise AniccaError(f"the store's database cannot be written: {error}") from error
             self._depth = 1
             try:
+                self._sql.execute("begin immediate")
                 yield
                 self._sql.execute("commit")
+            except sqlite3.IntegrityError:
+                self._roll_back()
+                raise
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise AniccaError(f"the store's database cannot be written: {error}") from error
             except BaseException:
-                if self._sql.in_transaction:
-                    self._sql.execute("rollback")
+                self._roll_back()
                 raise
             finally:
                 self._depth = 0
+
+    def _roll_back(self) -> None:
+        if self._sql.in_transaction:
+            self._sql.execute("rollback")
 
     def _all(self, query: str, *parameters: Any) -> list[Any]:
         with self._lock:

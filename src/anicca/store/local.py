@@ -7,6 +7,7 @@ unregistered names, which the garbage collector removes.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -242,6 +243,12 @@ class LocalStore:
             roots = self._temp_roots
         roots.add(paths)
 
+    @property
+    def writable(self) -> bool:
+        """Whether something can be added, as far as that can be told beforehand."""
+        db = self.reading()
+        return db is None or not db.read_only
+
     def workspace(self) -> Path:
         """A directory on the store's filesystem for things under way; removed when the store is closed.
 
@@ -260,9 +267,16 @@ class LocalStore:
     def scratch(self) -> Iterator[Path]:
         """A fresh directory in the workspace, removed afterwards."""
         directory = self.workspace() / base32.encode(os.urandom(8))
-        directory.mkdir()
         try:
+            directory.mkdir()
             yield directory
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise AniccaError(
+                    f"{self.store_dir}: no space left on the device; nothing half there is registered",
+                    hint="`anicca store gc` frees what nothing needs",
+                ) from error
+            raise
         finally:
             fs.remove_tree(directory)
 
@@ -282,11 +296,12 @@ class LocalStore:
         """Many texts with their references, in one transaction; `derivations` has the outputs of `.drv` files."""
         from anicca.store.info import PathInfo  # noqa: PLC0415 (readers may need none)
 
-        known = self.valid(texts)
-        if len(known) == len(texts):
-            return
+        # Protected first: what is valid now may be collected before it is used.
         self.protect(texts)
+        known = self.valid(texts)
         missing = [p for p in texts if p not in known]
+        if not missing:
+            return
         infos = []
         with self.scratch() as directory:
             staged = {}

@@ -10,6 +10,7 @@ from anicca.errors import AniccaError
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store.addressed import address
 from anicca.store.canonical import canonicalise
+from anicca.store.derivation import parse
 from anicca.store.graph import topological
 from anicca.store.hashes import Hash
 from anicca.store.info import PathInfo
@@ -89,8 +90,10 @@ def _proven(store: LocalStore, path: StorePath, names: list[StorePath]) -> PathI
     info = PathInfo(path=path, nar_hash=seen.nar_hash, nar_size=seen.nar_size, references=seen.references)
     if lying.is_file() and not lying.is_symlink():
         content = lying.read_bytes()
-        if make_text_path(path.name, content, seen.references) == path:
-            return replace(info, content_address=content_address("text", Hash("sha256", sha256(content).digest())))
+        references = _text_references(path, content, seen.references)
+        if make_text_path(path.name, content, references) == path:
+            text = content_address("text", Hash("sha256", sha256(content).digest()))
+            return replace(info, references=references, content_address=text)
     # A source may mention other objects without counting as referring to them.
     if make_source_path(path.name, seen.nar_hash) == path:
         address_text = content_address("recursive", seen.nar_hash)
@@ -100,6 +103,16 @@ def _proven(store: LocalStore, path: StorePath, names: list[StorePath]) -> PathI
         if rewritten.path == path:
             return replace(info, content_address=content_address("recursive", rewritten.content))
     return None
+
+
+def _text_references(path: StorePath, content: bytes, mentioned: frozenset[StorePath]) -> frozenset[StorePath]:
+    """What a text refers to: all it mentions, but a derivation's outputs, which it only names."""
+    if not path.is_derivation:
+        return mentioned
+    try:
+        return parse(content, path.name.removesuffix(".drv")).references
+    except AniccaError:
+        return mentioned
 
 
 def _proven_fixed(store: LocalStore, path: StorePath, wanted: Hash, *, recursive: bool) -> PathInfo | None:
