@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anicca.declare.ids import check_ids
 from anicca.declare.merge import SHOWN_CHARACTERS
+from anicca.declare.network import Network, Static, Unmanaged
 from anicca.declare.paths import check_files, check_persist, fault_at, warn_paths
 from anicca.declare.root import Tmpfs
 from anicca.errors import Fault
@@ -43,6 +44,7 @@ RESERVED_PARAMETERS = {
 }
 """Parameters of the kernel that would contradict the boot, and why."""
 
+_ADDRESS = r"[0-9]+(?:\.[0-9]+){3}|[0-9a-fA-F.]*:[0-9a-fA-F:.]*"
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _USER_NAME = re.compile(r"[a-z_][a-z0-9_-]*")
 # Debian policy 5.6.1, and an architecture where a foreign one is meant.
@@ -90,6 +92,31 @@ def _check_names(spec: Spec) -> Iterator[Fault]:
         yield fault_at(spec, "architecture", f"architecture {spec.architecture!r} is not supported", hint)
 
 
+def check_network(network: Network, places: tuple[Place, ...]) -> Iterator[Fault]:
+    """The faults of a network, of which the spec has only the files."""
+    if isinstance(network, Unmanaged):
+        return
+    if not network.interfaces:
+        yield Fault(message="a network without interfaces", places=places)
+    for interface in network.interfaces:
+        if not re.fullmatch(r"!?[A-Za-z0-9_.:*?\[\]-]+", interface):
+            yield Fault(message=f"{interface!r} is not an interface's name", places=places, hint="such as en* or eth0")
+    if isinstance(network, Static):
+        yield from _check_addresses(network, places)
+
+
+def _check_addresses(network: Static, places: tuple[Place, ...]) -> Iterator[Fault]:
+    if not network.addresses:
+        yield Fault(message="a static network without addresses", places=places)
+    for address in network.addresses:
+        if not re.fullmatch(rf"({_ADDRESS})/\d{{1,3}}", address):
+            hint = "an address and the length of its prefix: 192.0.2.7/24"
+            yield Fault(message=f"{address!r} is not an interface's address", places=places, hint=hint)
+    for address in (*network.gateways, *network.dns):
+        if not re.fullmatch(_ADDRESS, address):
+            yield Fault(message=f"{address!r} is not an address", places=places, hint="such as 192.0.2.1")
+
+
 def _check_packages(spec: Spec) -> Iterator[Fault]:
     for component in spec.components:
         if not _COMPONENT.fullmatch(component):
@@ -112,7 +139,7 @@ def _check_texts(spec: Spec) -> Iterator[Fault]:
         yield fault_at(spec, "locale", f"{spec.locale!r} is not a locale", "such as C.UTF-8 or de_CH.UTF-8")
     if spec.snapshot is not None and not re.fullmatch(r"(https?|file)://\S+", spec.snapshot):
         message = f"{spec.snapshot!r} is not the address of an archive"
-        yield fault_at(spec, "snapshot", message, "such as https://HOST/{date}/")
+        yield fault_at(spec, "snapshot", message, "such as https://HOST/archive/{archive}/{timestamp}/{filename}")
 
 
 def _check_parameters(spec: Spec) -> Iterator[Fault]:
@@ -156,7 +183,7 @@ def check_lowered(
     for address, names in hosts.items():
         for name in names:
             places = origins[f"hosts[{address}][{name}]"]
-            if not re.fullmatch(r"[0-9.]+|[0-9a-f.]*:[0-9a-f:.]*", address):
+            if not re.fullmatch(_ADDRESS, address):
                 yield Fault(message=f"{address!r} is not an address", places=places, hint="addresses are the keys")
             if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
                 yield Fault(message=f"{name!r} is not a host's name", places=places)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from anicca.declare.base import base
-from anicca.declare.check import check, check_lowered
+from anicca.declare.check import check, check_lowered, check_network
 from anicca.declare.host import Directory, Entry, File, Host, Link
 from anicca.declare.lower import (
     kernel_part,
@@ -85,6 +85,7 @@ def _settle(sayings: Sayings, host: Host) -> Spec:
         hosts.setdefault(address, []).append(name)
     faults = check_lowered(ledger.origins, modules=modules, sysctl=sysctl, hosts=hosts)
     ledger.faults.extend(faults)
+    ledger.faults.extend(check_network(network, ledger.origins.get("network", ())))
     for part in (
         name_part(host.name, hosts, place("name")),
         kernel_part(modules, sysctl, place(next((f"sysctl[{setting}]" for setting in sysctl), "name"))),

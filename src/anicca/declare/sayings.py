@@ -38,6 +38,16 @@ FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
         "kind": (str, NoneType),
     },
     Disk: {"esp": (str, NoneType), "nix": (str, NoneType), "root": (str, NoneType)},
+    Dhcp: {"interfaces": (list, tuple)},
+    Static: {
+        "addresses": (list, tuple),
+        "gateways": (list, tuple),
+        "dns": (list, tuple),
+        "interfaces": (list, tuple),
+    },
+    F2fs: {"compress_algorithm": (str, NoneType), "lazytime": (bool,)},
+    Tmpfs: {"size": (str,)},
+    Absent: {"name": (str,)},
 }
 """What the fields of a declaration hold: mypy says it first, but a `host.py` also runs where nobody asked mypy."""
 
@@ -177,17 +187,17 @@ class Sayings:
                 self._fault(f"files[{path}] is {show_value(entry)}, not a File, Link, Directory or text", place)
             elif self._sound(entry, entry.declared_at):
                 if isinstance(entry, File) and isinstance(entry.content, str):
-                    entry = replace(entry, content=entry.content.encode("utf-8", "surrogateescape"))
+                    entry = replace(entry, content=entry.content.encode())
                 self.files.say(path, value=entry, rank=own, place=entry.declared_at)
 
     def _take_mappings(self, part: Part, rank: Rank) -> None:
         for key, value, place, own in self._pairs(part, "sysctl", "setting to text or number", rank):
-            if isinstance(value, str | int):
+            if isinstance(value, int) or _is_text(value):
                 self.sysctl.say(key, value=str(int(value) if isinstance(value, bool) else value), rank=own, place=place)
             else:
                 self._fault(f"sysctl[{key}] is {show_value(value)}, not a text or a number", place)
         for address, names, place, own in self._pairs(part, "hosts", "address to names", rank):
-            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            if not isinstance(names, list | tuple | set | frozenset) or not all(map(_is_text, names)):
                 self._fault(f"hosts[{address}] is {show_value(names)}, not a list of names", place)
                 continue
             for name in names:
@@ -202,7 +212,7 @@ class Sayings:
             return
         for key, value in said.items():
             place = self._locate(part.declared_at, name, key)
-            if not isinstance(key, str):
+            if not _is_text(key):
                 self._fault(f"{name} has the key {show_value(key)}, which is not a text", place)
                 continue
             bare, own = weigh(value, rank)
@@ -220,8 +230,8 @@ class Sayings:
             value, place, own = self._scalar(part, name, rank)
             if value is not None:
                 option.say(value=value, rank=own, place=place)
-        disk, place, rank = self._scalar(part, "disk", rank)
-        if disk is None or not self._sound(disk, place):
+        disk, _, rank = self._scalar(part, "disk", rank)
+        if disk is None:
             return
         for name, size in (("esp", disk.esp), ("nix", disk.nix), ("root", disk.root)):
             bare, own = weigh(size, rank)
@@ -237,10 +247,13 @@ class Sayings:
         """A part's one value, None if it says none, with its own place if it has one, else the keyword's."""
         value, own = weigh(getattr(part, name), rank)
         place = self._locate(part.declared_at, name, None)
-        if value is None or isinstance(value, SCALARS[name]):
-            return value, getattr(value, "declared_at", place), own
-        self._fault(f"{name} is {show_value(value)}, not {_either(SCALARS[name])}", place)
-        return None, place, own
+        if value is None:
+            return None, place, own
+        if not isinstance(value, SCALARS[name]) or not _is_writable(value):
+            self._fault(f"{name} is {show_value(value)}, not {_either(SCALARS[name])}", place)
+            return None, place, own
+        place = getattr(value, "declared_at", place)
+        return (value if self._sound(value, place) else None), place, own
 
     def _items(
         self, owner: Part | User | Group, name: str, types: tuple[type, ...], rank: Rank
@@ -257,7 +270,7 @@ class Sayings:
             bare, own = weigh(item, rank)
             element = bare.name if isinstance(bare, Absent) else bare
             place = self._locate(owner.declared_at, name, element if isinstance(element, str) else None)
-            if not isinstance(bare, types):
+            if not isinstance(bare, types) or not _is_writable(bare):
                 self._fault(f"{name} holds {show_value(bare)}, which is not {_either(types)}", place)
             elif self._sound(bare, getattr(bare, "declared_at", place)):
                 yield bare, getattr(bare, "declared_at", place), own
@@ -267,9 +280,10 @@ class Sayings:
         sound = True
         for name, types in FIELDS.get(type(thing), {}).items():
             value = getattr(thing, name)
-            if isinstance(value, Ranked):
+            # Only these are merged field by field, where each may have a weight of its own.
+            if isinstance(value, Ranked) and NoneType in types and isinstance(thing, User | Unit | Persist | Disk):
                 value = value.value
-            if not isinstance(value, types):
+            if not isinstance(value, types) or not _is_writable(value):
                 sound = False
                 self._fault(f"{type(thing).__name__}: {name} is {show_value(value)}, not {_either(types)}", place)
         return sound
@@ -278,7 +292,32 @@ class Sayings:
         self.ledger.faults.append(Fault(message=message, places=(place,)))
 
 
-NOUNS = {str: "a text", bytes: "bytes", int: "a number", Absent: "absent(…)"}
+NOUNS = {
+    str: "a text",
+    bytes: "bytes",
+    int: "a number",
+    bool: "True or False",
+    list: "a list",
+    tuple: "a tuple",
+    Absent: "absent(…)",
+}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and _is_writable(value)
+
+
+def _is_writable(value: object) -> bool:
+    """Whether a text can be written as UTF-8, and a list has such texts only; other values always can."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_text, value))
+    if not isinstance(value, str):
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _either(types: tuple[type, ...]) -> str:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from anicca.declare import Directory, Disk, F2fs, File, Group, Host, Link, Part, Persist, Tmpfs, Unit, User
+from anicca.declare import (
+    Dhcp,
+    Directory,
+    Disk,
+    F2fs,
+    File,
+    Group,
+    Host,
+    Link,
+    Part,
+    Persist,
+    Static,
+    Tmpfs,
+    Unit,
+    User,
+)
 from anicca.declare.check import check_ids
 from anicca.declare.combine import combine
 from anicca.declare.services import ssh, sudo
@@ -276,7 +291,28 @@ def test_parameters_that_contradict_the_boot_are_refused(parameter: str, hint: s
         ),
         (Host(name="h", hosts={"db": ["192.0.2.1"]}), "'db' is not an address", "addresses are the keys"),
         (Host(name="h", hosts={"192.0.2.1": ["d b"]}), "'d b' is not a host's name", None),
-        (Host(name="h", snapshot="ftp"), "'ftp' is not the address of an archive", "such as https://HOST/{date}/"),
+        (
+            Host(name="h", network=Dhcp(interfaces=["en 0"])),
+            "'en 0' is not an interface's name",
+            "such as en* or eth0",
+        ),
+        (Host(name="h", network=Dhcp(interfaces=[])), "a network without interfaces", None),
+        (Host(name="h", network=Static(addresses=[])), "a static network without addresses", None),
+        (
+            Host(name="h", network=Static(addresses=["192.0.2.7"])),
+            "'192.0.2.7' is not an interface's address",
+            "an address and the length of its prefix: 192.0.2.7/24",
+        ),
+        (
+            Host(name="h", network=Static(addresses=["2001:db8::7/64"], gateways=["gw"])),
+            "'gw' is not an address",
+            "such as 192.0.2.1",
+        ),
+        (
+            Host(name="h", snapshot="ftp"),
+            "'ftp' is not the address of an archive",
+            "such as https://HOST/archive/{archive}/{timestamp}/{filename}",
+        ),
     ],
 )
 def test_values_that_make_no_sense(host: Host, message: str, hint: str | None) -> None:

@@ -299,6 +299,8 @@ def test_each_value_knows_its_places() -> None:
     ("host", "message"),
     [
         (Host(name=3), "Host: name is 3, not a text"),  # type: ignore[arg-type]
+        (Host(name=default("h")), "Host: name is Ranked("),  # type: ignore[arg-type]
+        (Host(name="h", files={"/etc/x": File("", owner=force("x"))}), "File: owner is Ranked("),  # type: ignore[arg-type]
         (Host(name="h", packages="less"), "packages is a list, but 'less' was given"),
         (Host(name="h", packages=(x for x in ["a-b"])), "packages is a list, but <generator"),  # type: ignore[arg-type]
         (Host(name="h", packages=[3]), "packages holds 3, which is not a text or absent(…)"),  # type: ignore[list-item]
@@ -312,6 +314,10 @@ def test_each_value_knows_its_places() -> None:
         (Host(name="h", files={3: ""}), "files has the key 3, which is not a text"),  # type: ignore[dict-item]
         (Host(name="h", sysctl={"a.b": []}), "sysctl[a.b] is [], not a text or a number"),  # type: ignore[dict-item]
         (Host(name="h", hosts={"192.0.2.1": "db"}), "hosts[192.0.2.1] is 'db', not a list of names"),
+        (Host(name="h", hosts={"192.0.2.1": 3}), "hosts[192.0.2.1] is 3, not a list of names"),  # type: ignore[dict-item]
+        (Host(name="h", network=Dhcp(interfaces="en0")), "Dhcp: interfaces is 'en0', not a list or a tuple"),
+        (Host(name="h", root=Tmpfs(size=3)), "Tmpfs: size is 3, not a text"),  # type: ignore[arg-type]
+        (Host(name="h", files={"/etc/x": "\ud800"}), "File: content is '\\ud800', not a text or bytes"),
         (Host(name="h", timezone=3), "timezone is 3, not a text"),  # type: ignore[arg-type]
         (Host(name="h", root="f2fs"), "root is 'f2fs', not F2fs or Tmpfs"),  # type: ignore[arg-type]
         (Host(name="h", disk="8G"), "disk is '8G', not Disk"),  # type: ignore[arg-type]
