@@ -42,7 +42,6 @@ TOOLCHAIN = (
 """What does the building. Essential packages come with them."""
 
 _URI = re.compile(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
-_VIRTUAL = re.compile(r"E: Package '?([^ ']+)'? has no installation candidate")
 _UNMET = re.compile(r" (?:Depends|PreDepends|Breaks|Conflicts): (\S+)[^\n]*? but \S+ is to be installed")
 ROUNDS = 30
 """How often holds are loosened before apt's answer is taken as final."""
@@ -70,7 +69,6 @@ def resolve(apt: AptRoot, wish: Wish, held: Sequence[Pin] = (), report: Report =
         for name in in_the_way:
             del holds[name]
         report(events.Notice(text=f"moved too, because others need it: {', '.join(sorted(in_the_way))}"))
-    _check_virtual(apt, wish, words)
     raise AniccaError(
         "apt finds no way to install the declared packages together",
         detail=words.strip(),
@@ -116,39 +114,30 @@ def current_pins(apt: AptRoot, names: Collection[str], architecture: str) -> dic
 
 
 def _check_names(apt: AptRoot, wish: Wish) -> None:
-    """Raise `DeclarationError` that names every package there is not, with near ones."""
+    """Raise `DeclarationError` that names every package there is not, with near ones or those that provide it."""
     known = set(apt.run("apt-cache", "pkgnames").text.split())
     faults = []
     for name in wish.packages:
         if name.partition(":")[0] in known:
             continue
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
-        faults.append(
-            Fault(
-                message=f"{wish.release} has no package {name!r} in {' '.join(wish.components)}",
-                places=wish.places.get(name, ()),
-                hint="did you mean " + " or ".join(near) + "?" if near else "see `apt-cache search`",
-            )
-        )
+        places = wish.places.get(name, ())
+        providers = _providers(apt, name)
+        if providers:
+            message = f"{name!r} is no package of {wish.release} but a name that others provide"
+            hint = "choose one of " + ", ".join(providers)
+        else:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.75)
+            message = f"{wish.release} has no package {name!r} in {' '.join(wish.components)}"
+            hint = "did you mean " + " or ".join(near) + "?" if near else "see `apt-cache search`"
+        faults.append(Fault(message=message, places=places, hint=hint))
     if faults:
         raise DeclarationError(*faults)
 
 
-def _check_virtual(apt: AptRoot, wish: Wish, words: str) -> None:
-    """Raise `DeclarationError` for names that apt knows only from other packages."""
-    faults = []
-    for name in sorted(set(_VIRTUAL.findall(words)) & set(wish.packages)):
-        _, _, listed = apt.run("apt-cache", "showpkg", name, check=False).text.partition("Reverse Provides:")
-        providers = sorted({line.split(" ")[0] for line in listed.split("\n") if line.strip()})
-        faults.append(
-            Fault(
-                message=f"{name!r} is no package of {wish.release} but a name that others provide",
-                places=wish.places.get(name, ()),
-                hint="choose one of " + ", ".join(providers) if providers else "none does now",
-            )
-        )
-    if faults:
-        raise DeclarationError(*faults)
+def _providers(apt: AptRoot, name: str) -> list[str]:
+    """The packages that provide a name."""
+    _, _, listed = apt.run("apt-cache", "showpkg", name, check=False).text.partition("Reverse Provides:")
+    return sorted({line.split(" ")[0] for line in listed.splitlines() if line.strip()})
 
 
 def _parse(apt: AptRoot, text: str, architecture: str) -> list[Pin]:

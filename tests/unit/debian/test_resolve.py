@@ -6,7 +6,7 @@ import pytest
 
 from anicca.debian.apt import AptRoot, Wish, sources
 from anicca.debian.archive import Mirrors
-from anicca.debian.resolve import _UNMET, _VIRTUAL, _parse
+from anicca.debian.resolve import _UNMET, _parse
 from anicca.errors import AniccaError
 
 MIRRORS = Mirrors(
@@ -52,10 +52,6 @@ def test_what_is_in_the_way_of_another_is_read_from_apts_words() -> None:
         "E: Unable to correct problems, you have held broken packages.\n"
     )
     assert _UNMET.findall(words) == ["libssl3t64", "libc6:amd64"]
-
-
-def test_names_that_only_others_provide_are_read_from_apts_words() -> None:
-    assert _VIRTUAL.findall("E: Package 'awk' has no installation candidate\n") == ["awk"]
 
 
 def test_the_security_suite_is_part_of_every_resolution() -> None:
