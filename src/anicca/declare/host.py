@@ -162,8 +162,8 @@ class Part:
     root: Root | Ranked[Root] | None = None
     disk: Disk | Ranked[Disk] | None = None
     snapshot: str | Ranked[str] | None = None
-    """Where versions that the mirror has dropped may be had: a URL in which `{archive}`, `{timestamp}`, `{filename}` and
-    `{sha256}` are filled in."""
+    """Where versions that the mirror has dropped may be had: a URL in which `{archive}`, `{timestamp}`, `{filename}`
+    and `{sha256}` are filled in."""
     declared_at: Place = field(default_factory=here, compare=False, repr=False)
 
 

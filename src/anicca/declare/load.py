@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.abc
 import importlib.machinery
@@ -51,7 +52,9 @@ def _load(host_file: Path, beside: _Beside) -> Host:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[MODULE] = module
-        spec.loader.exec_module(module)
+        # Stdout is for the result of a command.
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
     except DeclarationError:
         raise
     except (Exception, SystemExit) as error:
@@ -136,8 +139,8 @@ class _Beside(importlib.abc.MetaPathFinder):
 
 def _fault(error: BaseException, name: str, beside: _Beside) -> Fault:
     """What a person did wrong, at the innermost line of theirs."""
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        return Fault(message=f"syntax error: {error.msg}", places=(Place(error.filename, error.lineno or 1),))
+    if isinstance(error, SyntaxError):
+        return Fault(message=f"syntax error: {error.msg}", places=(Place(error.filename or name, error.lineno or 1),))
     frames = traceback.extract_tb(error.__traceback__)
     own = [Place(frame.filename, frame.lineno or 1) for frame in frames if frame.filename in beside.sources]
     place = own[-1] if own else Place(name, 1)

@@ -119,6 +119,27 @@ def test_a_module_that_is_not_there(here: Path) -> None:
     assert found.hint == "modules are looked for in . and where Python finds its own"
 
 
+def test_what_a_host_prints_is_no_result(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(write(here, "host.py", HEAD + "print('hello')\nhost = Host(name='h')\n"))
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\xff = 1\n", "syntax error: "),
+        (b"x = 1\0\n", "syntax error: "),
+        (b"def f():\n    f()\nf()\n", "RecursionError: maximum recursion depth exceeded"),
+        (b"raise KeyError('x')\n", "KeyError: 'x'"),
+    ],
+)
+def test_whatever_happens_in_a_file_is_a_fault(here: Path, data: bytes, message: str) -> None:
+    (here / "host.py").write_bytes(data)
+    found = fault((here / "host.py").relative_to(here))
+    assert found.message.startswith(message)
+    assert [place.file for place in found.places] == ["host.py"]
+
+
 def test_a_host_that_exits(here: Path) -> None:
     write(here, "host.py", "import sys\nsys.exit(0)\n")
     found = fault((here / "host.py").relative_to(here))
