@@ -41,22 +41,21 @@ is_blank() {
         because "not blank: it holds /${blank_entry#"$root/"}"
         return 1
     done
-    blank_facts=$(stat -c '%a %u %g' "$root")
-    if [ -e "$root/lost+found" ]; then
-        case $(stat -c '%F %a %u %g' "$root/lost+found") in
-            'directory 700 0 0') ;;
-            *) because "not blank: /lost+found has been changed" && return 1 ;;
-        esac
-    fi
-    if [ "$blank_facts" != '755 0 0' ]; then
-        because "not blank: mode, owner and group of / are $blank_facts"
+    if [ -e "$root/lost+found" ] && [ "$(stat -c '%F %a %u %g' "$root/lost+found")" != 'directory 700 0 0' ]; then
+        because "not blank: /lost+found has been changed"
         return 1
     fi
-    if tar --create --no-recursion --format=posix --xattrs --xattrs-include='*' --acls -C "$root" . \
-        | grep -q -a 'SCHILY\.'; then
-        because "not blank: / has extended attributes"
-        return 1
-    fi
+    # tar tells mode, owner, group, ACLs and attributes in one go (attributes would come first, in a record of their
+    # own): name, mode 0755, uid 0, gid 0, size 0, time 0, checksum, type 5. The shell drops the NULs between.
+    blank_header=$(tar --create --no-recursion --format=posix --pax-option=delete=atime,delete=ctime --mtime=@0 \
+        --numeric-owner --xattrs --xattrs-include='*' --acls -C "$root" .)
+    case $blank_header in
+        ./0000755000000000000000000000000000000000000??????' 5ustar'*) ;;
+        *)
+            because "not blank: / has mode, owner and group $(stat -c '%a %u %g' "$root"), or extended attributes"
+            return 1
+            ;;
+    esac
 }
 
 # can_write: some damage shows only here, as an error or for ever.
@@ -188,7 +187,7 @@ report() {
     printf '{"root": "%s", "backend": "%s", "device": %s, "outcome": "%s", "reasons": [%s], "options": %s, %s}\n' \
         "$report_type" "$backend" "$report_device" "$outcome" "$report_reasons" "$report_options" \
         "\"seconds\": $value, \"mount_seconds\": $report_mount, \"waited_seconds\": $report_waited" \
-        > "$ANICCA_RUN/guard.json.new" && mv "$ANICCA_RUN/guard.json.new" "$ANICCA_RUN/guard.json"
+        > "$ANICCA_RUN/guard.json"
     case $outcome in
         blank) say "$([ -z "$report_text" ] && echo 5 || echo 3)" "the root is blank: $report_type, $value s. $report_text" ;;
         made-afresh) say 3 "THE ROOT WAS MADE AFRESH: $report_text" ;;
@@ -196,10 +195,12 @@ report() {
     esac
 }
 
-mkdir -p "$ANICCA_RUN" "$root"
+[ -d "$ANICCA_RUN" ] || mkdir -p "$ANICCA_RUN"
 : > "$reasons"
 clock
 started=$now waited=0 device='' outcome=fell-back
+# While udev looks for disks; one call for all that the kernel would otherwise call for one by one.
+modprobe -a -q f2fs ext4 erofs overlay 2> /dev/null &
 parameter anicca.backend
 backend=${value:-f2fs}
 if [ ! -e "$lib/backend_$backend.sh" ]; then

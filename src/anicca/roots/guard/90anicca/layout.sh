@@ -1,12 +1,13 @@
 #!/bin/sh
-# Lays the system out on the blank root: tree, /usr, /etc, seed, store, persisted paths, machine-id.
+# Lays the system out on the blank root: tree, seed, /usr, /etc, store, machine-id, persisted paths.
 # In the initrd /nix is a link to /sysroot/nix, so store paths and links between them mean what they will mean later.
+# Programs are started sparingly: each costs more than the work it is started for.
 set -eu
 # shellcheck source=common.sh
 . "${0%/*}/common.sh"
 root=$ANICCA_SYSROOT
 run=$ANICCA_RUN
-: "${ANICCA_NIX:=/nix}"
+: "${ANICCA_NIX:=/nix}" "${ANICCA_UNITS:=/run/systemd/system}"
 kept=$ANICCA_NIX/persist
 
 # stopped: what the boot stopped at, for stop.sh, the console and the journal.
@@ -17,9 +18,43 @@ stopped() {
     printf '%s\n' "$value" >> "$run/failed"
 }
 
-# image FILE TARGET: mounts an EROFS image read-only. Straight from the file where the kernel can (6.12 and later).
-image() {
-    mount -t erofs -o ro,nodev,X-mount.noloop "$1" "$2" 2> /dev/null || mount -t erofs -o ro,nodev,loop "$1" "$2"
+# begin STEP: what is being done, for whoever asks why it takes so long or what failed.
+begin() {
+    step=$1
+    say 6 "$1"
+}
+
+# in_table WORD: `value` becomes the word as fstab and mountinfo have it.
+in_table() {
+    value=$1
+    case $1 in *[[:blank:]\\]*) ;; *) return 0 ;; esac
+    table_rest=$1
+    value=
+    while [ -n "$table_rest" ]; do
+        table_head=${table_rest%"${table_rest#?}"}
+        table_rest=${table_rest#?}
+        case $table_head in
+            ' ') table_head='\040' ;;
+            [[:blank:]]) table_head='\011' ;;
+            \\) table_head='\134' ;;
+        esac
+        value=$value$table_head
+    done
+}
+
+# mount_all: mounts what `table` holds, in its order, with one program.
+mount_all() {
+    printf '%s' "$table" > "$run/table"
+    mount --all --fstab "$run/table"
+}
+
+# images: mounts the tree and the seed. `how`: from the files themselves, or by loop devices (kernels before 6.12).
+images() {
+    table="$system/tree.erofs $run/meta erofs ro,nodev,$how 0 0
+anicca-tree $run/tree overlay ro,nodev,metacopy=on,redirect_dir=on,lowerdir=$run/meta::$ANICCA_NIX/store 0 0
+$system/seed.erofs $run/seed erofs ro,nodev,$how 0 0
+"
+    mount_all
 }
 
 # plain PATH: whether no part of PATH below the persist directory is a symbolic link; following one that a user
@@ -58,51 +93,56 @@ first() {
         mkdir -m 0700 "$kept$2.anicca-new"
     else
         (umask 077 && : > "$kept$2.anicca-new")
-    fi && owned "$2.anicca-new" "$3" "$4" "$5" && sync -f "$kept" && mv -T "$kept$2.anicca-new" "$kept$2"
+    fi && sync -f "$kept" && mv -T "$kept$2.anicca-new" "$kept$2"
 }
 
-# owned PATH MODE UID GID: owner before mode, as a change of owner takes setuid away.
-owned() {
-    # shellcheck disable=SC2046 # three words
-    set -- "$@" $(stat -c '%a %u %g' "$kept$1")
-    [ "$3:$4" = "$6:$7" ] || chown -h "$3:$4" "$kept$1" || return 1
-    [ "$3:$4:$((0$2))" = "$6:$7:$((0$5))" ] || chmod "$2" "$kept$1"
-}
-
-# keep KIND MODE UID GID PATH: binds one persisted path into the root.
-keep() {
-    if ! plain "$5"; then
-        echo "a part of $kept$5 is a symbolic link" >&2
+# there KIND PATH: whether both ends of a persisted path are there, made if need be.
+there() {
+    if ! plain "$2"; then
+        echo "a part of $kept$2 is a symbolic link" >&2
         return 1
     fi
-    parents "$5" || return 1
     case $1 in
-        d)
-            [ -d "$kept$5" ] || first "$1" "$5" "$2" "$3" "$4" || return 1
-            [ -d "$root$5" ] || mkdir "$root$5" || return 1
-            ;;
-        f)
-            [ -f "$kept$5" ] || first "$1" "$5" "$2" "$3" "$4" || return 1
-            [ -f "$root$5" ] || : > "$root$5" || return 1
-            ;;
+        d) [ -d "$kept$2" ] && [ -d "$root$2" ] && return ;;
+        f) [ -f "$kept$2" ] && [ -f "$root$2" ] && return ;;
     esac
-    owned "$5" "$2" "$3" "$4" && mount --bind "$kept$5" "$root$5"
+    parents "$2" || return 1
+    [ -e "$kept$2" ] || first "$1" "$2" || return 1
+    case $1 in
+        d) [ -d "$root$2" ] || mkdir "$root$2" || return 1 ;;
+        f) [ -f "$root$2" ] || : > "$root$2" || return 1 ;;
+    esac
+    # One that is of the other kind fails here.
+    [ -d "$kept$2" ] && [ -d "$root$2" ] && [ "$1" = d ] && return
+    [ -f "$kept$2" ] && [ -f "$root$2" ] && [ "$1" = f ]
 }
 
-# refuse PATH: what cannot be kept must not look as if it were: nothing can be written there.
+# as_declared: gives each path on its input, "MODE UID GID PATH", that owner and mode (the owner first, as a change
+# of it takes setuid away).
+as_declared() {
+    while read -r mode uid gid path; do
+        chown -h "$uid:$gid" "$path" && chmod "$mode" "$path"
+    done
+}
+
+# refuse PATH: notes what cannot be kept, and why.
 refuse() {
-    say 3 "$1 IS NOT KEPT, nothing can be written there: $(tail -n 1 "$run/layout.log")"
+    one_line "$(tail -n 1 "$run/layout.log")"
+    say 3 "$1 IS NOT KEPT, nothing can be written there: $value"
     printf '%s\n' "$1" >> "$run/unkept"
+}
+
+# no_writing PATH: what is not kept must not look as if it were.
+no_writing() {
     if [ -d "$root$1" ] || mkdir -p "$root$1"; then
-        mount -t tmpfs -o ro,mode=0755 anicca-refused "$root$1"
+        mount -t tmpfs -o ro,mode=0755 anicca-unkept "$root$1"
     else
         mount --bind -o ro "$root$1" "$root$1"
-    fi
+    fi || :
 }
 
-mkdir -p "$run"
 exec 2> "$run/layout.log"
-step="starting"
+begin "starting"
 trap stopped EXIT
 if [ ! -e "$run/guard.json" ]; then
     fall_back
@@ -110,42 +150,79 @@ if [ ! -e "$run/guard.json" ]; then
     say 3 "THE ROOT IS IN MEMORY: the guard ended without a word"
 fi
 
-step="reading anicca.system from the kernel command line"
+begin "reading anicca.system from the kernel command line"
 parameter anicca.system
 system=$value
-step="looking for $system"
+begin "looking for $system"
 [ -d "$system/layout" ]
 
-step="mounting the tree"
-mkdir -p "$run/meta" "$run/tree" "$run/seed"
-image "$system/tree.erofs" "$run/meta"
-mount -t overlay -o "ro,nodev,metacopy=on,redirect_dir=on,lowerdir=$run/meta::$ANICCA_NIX/store" anicca-tree "$run/tree"
+begin "mounting the tree"
+mkdir -p "$run/meta" "$run/tree" "$run/seed" "$ANICCA_UNITS/nix.mount.d" "$ANICCA_UNITS/nix-store.mount.d"
+how=X-mount.noloop
+images || { how=loop && images; }
 
-step="laying out the seed"
-image "$system/seed.erofs" "$run/seed"
+begin "laying out the seed"
 cp -a "$run/seed/." "$root/"
 umount "$run/seed"
 
-step="mounting /usr, /etc and /nix/store"
-mount --bind "$run/tree/usr" "$root/usr"
-image "$system/etc.erofs" "$root/etc"
-mount --bind -o ro "$root/nix/store" "$root/nix/store"
-
-step="making the machine-id"
+begin "making the machine-id"
 [ -d "$kept" ] || mkdir -m 0700 "$kept"
 [ -d "$kept/.anicca" ] || mkdir -m 0700 "$kept/.anicca"
-if [ ! -s "$kept/.anicca/machine-id" ]; then
-    tr -d - < /proc/sys/kernel/random/uuid > "$kept/.anicca/machine-id.new"
-    chmod 0444 "$kept/.anicca/machine-id.new"
+id=
+[ ! -e "$kept/.anicca/machine-id" ] || read -r id < "$kept/.anicca/machine-id" || :
+if [ "${#id}" != 32 ]; then
+    id=$(tr -d - < /proc/sys/kernel/random/uuid)
+    printf '%s\n' "$id" > "$kept/.anicca/machine-id.new"
     sync "$kept/.anicca/machine-id.new" # before rename: a power cut must leave no id or a whole one
     mv "$kept/.anicca/machine-id.new" "$kept/.anicca/machine-id"
 fi
-cp "$kept/.anicca/machine-id" "$run/machine-id"
+printf '%s\n' "$id" > "$run/machine-id"
 
+begin "mounting /usr, /etc and /nix/store"
+table="$run/tree/usr $root/usr none bind 0 0
+$system/etc.erofs $root/etc erofs ro,nodev,$how 0 0
+$root/nix/store $root/nix/store none bind,ro 0 0
+"
+mount_all
+
+begin "persisting paths"
+table=
+declared=
+set --
 while read -r kind mode uid gid path; do
-    step="persisting $path"
-    keep "$kind" "$mode" "$uid" "$gid" "$path" || refuse "$path"
+    if ! there "$kind" "$path"; then
+        refuse "$path"
+        continue
+    fi
+    declared="$declared$mode $uid $gid $kept$path$newline"
+    set -- "$@" "$kept$path"
+    in_table "$kept$path"
+    table="$table$value"
+    in_table "$root$path"
+    table="$table $value none bind 0 0$newline"
 done < "$system/layout/persist"
+if [ $# != 0 ]; then
+    [ "$(stat -c '%04a %u %g %n' -- "$@")$newline" = "$declared" ] || printf %s "$declared" | as_declared
+    mount_all || :
+    # All of them, or it is said: a program that writes to a path that is not kept loses what it writes.
+    points=$newline
+    while read -r _ _ _ _ point _; do
+        points=$points$point$newline
+    done < "$ANICCA_MOUNTINFO"
+    for source in "$@"; do
+        in_table "$root${source#"$kept"}"
+        case $points in *"$newline$value$newline"*) ;; *) refuse "${source#"$kept"}" ;; esac
+    done
+fi
+if [ -e "$run/unkept" ]; then
+    while read -r path; do
+        no_writing "$path"
+    done < "$run/unkept"
+fi
 
-step="ending"
+begin "ending"
+# Nothing can unmount what systemd itself runs from: it is left to the very end, when it is made read-only.
+for unit in nix nix-store; do
+    printf '[Unit]\nDefaultDependencies=no\n' > "$ANICCA_UNITS/$unit.mount.d/anicca.conf"
+done
 ln -sfn "$system" "$run/system"

@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-mkdir -p "$ANICCA_RUN"
+[ -d "$ANICCA_RUN" ] || mkdir -p "$ANICCA_RUN"
 parameter anicca.nix || fail "the kernel command line names no anicca.nix="
 device_of "$value" || fail "anicca.nix=$value is no PARTUUID=, UUID= or path under /dev"
 device=$value
@@ -25,5 +25,5 @@ if [ "$status" != 0 ]; then
     one_line "$said"
     say 4 "e2fsck -p $device: $value"
 fi
-mkdir -p "$ANICCA_SYSROOT/nix"
+mkdir "$ANICCA_SYSROOT/nix"
 said=$(mount -t ext4 -o noatime "$device" "$ANICCA_SYSROOT/nix" 2>&1) || fail "mounting $device on /nix: $said"
