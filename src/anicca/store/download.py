@@ -52,21 +52,28 @@ def download(
 
     own = client or httpx.Client(follow_redirects=True, timeout=_TIMEOUT_SECONDS)
     try:
-        for attempt in range(ATTEMPTS):
+        tried = 0
+        while True:
+            before = _size(target)
             reason = _attempt(own, url, target, watch)
             if reason is None:
                 return
-            if attempt + 1 < ATTEMPTS:
-                time.sleep(0.25 * 4**attempt)
-        raise AniccaError(f"{url}: {reason}", hint=f"tried {ATTEMPTS} times; is the network up?")
+            tried = 1 if _size(target) > before else tried + 1
+            if tried == ATTEMPTS:
+                raise AniccaError(f"{url}: {reason}", hint=f"tried {ATTEMPTS} times; is the network up?")
+            time.sleep(0.25 * 4 ** (tried - 1))
     finally:
         if client is None:
             own.close()
 
 
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
 def _attempt(client: httpx.Client, url: str, target: Path, watch: Callable[[int, int | None], None]) -> str | None:
     """Go on from what `target` has; None when whole, else why it is worth another try."""
-    have = target.stat().st_size if target.exists() else 0
+    have = _size(target)
     headers = {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -84,7 +91,8 @@ def _attempt(client: httpx.Client, url: str, target: Path, watch: Callable[[int,
             length = response.headers.get("Content-Length")
             watch(0, None if length is None else done + int(length))
             with target.open("ab" if resumed else "wb") as file:
-                for chunk in response.iter_raw(1 << 18):
+                # No chunk size: httpx would keep back what came before a connection broke.
+                for chunk in response.iter_raw():
                     file.write(chunk)
                     done += len(chunk)
                     watch(done, None)

@@ -137,11 +137,9 @@ class HttpTransport:
         import httpx  # noqa: PLC0415 (slow import)
 
         url = name if name.startswith(("http://", "https://")) else f"{self.url}/{name}"
-        done = 0
-        reason = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                time.sleep(0.25 * 4 ** (attempt - 1))
+        done = tried = 0
+        while True:
+            before = done
             headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={done}-"} if done else {})}
             try:
                 with self._http().stream("GET", url, headers=headers) as response:
@@ -149,19 +147,22 @@ class HttpTransport:
                     if status in (403, 404, 410) and missing_ok:
                         return
                     if status in _RETRIED:
-                        reason = f"the server says {status}"
-                        continue
+                        raise httpx.ReadError(f"the server says {status}")
                     if status not in (200, 206) or (done and status != 206):  # noqa: PLR2004 (HTTP's)
                         raise AniccaError(f"{url}: the server says {status} {response.reason_phrase}")
-                    for chunk in response.iter_raw(_CHUNK_BYTES):
+                    # No chunk size: httpx would keep back what came before a connection broke.
+                    for chunk in response.iter_raw():
                         done += len(chunk)
                         yield chunk
                     return
             except httpx.TransportError as error:
-                reason = str(error) or type(error).__name__
+                tried = 1 if done > before else tried + 1
+                if tried == _ATTEMPTS:
+                    reason = str(error) or type(error).__name__
+                    raise AniccaError(f"{url}: {reason}", hint=f"tried {tried} times; is the network up?") from error
+                time.sleep(0.25 * 4 ** (tried - 1))
             except httpx.InvalidURL as error:
                 raise AniccaError(f"{url}: {error}") from error
-        raise AniccaError(f"{url}: {reason}", hint=f"tried {_ATTEMPTS} times; is the network up?")
 
     def put(self, name: str, content: bytes) -> None:
         """Not possible."""
