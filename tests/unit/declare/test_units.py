@@ -4,7 +4,7 @@ import pytest
 
 from anicca.declare import Host, Part, User
 from anicca.declare.combine import combine
-from anicca.declare.services import journal, nftables, ssl_cert, sudo, timesync
+from anicca.declare.services import journal, logrotate, nftables, ssl_cert, sudo, timesync
 from anicca.declare.services.ssl_cert import CERTIFICATE
 from anicca.declare.spec import FileSpec, LinkSpec, PersistSpec, UnitSpec
 from anicca.declare.units import dropin, escape_path, mount, service, timer, tmpfiles
@@ -122,9 +122,15 @@ def test_dropins_and_tmpfiles_are_files() -> None:
 
 
 def test_small_services_bring_what_they_need() -> None:
-    spec = combine(Host(name="h", parts=[timesync(), journal(keep="1G"), sudo(), nftables("flush ruleset\n")]))
-    assert {"systemd-timesyncd", "sudo", "nftables"} <= {*spec.packages}
-    assert [kept.path for kept in spec.persist] == ["/var/lib/systemd/timesync", "/var/log/journal"]
+    spec = combine(
+        Host(name="h", parts=[timesync(), journal(keep="1G"), logrotate(), sudo(), nftables("flush ruleset\n")])
+    )
+    assert {"systemd-timesyncd", "logrotate", "sudo", "nftables"} <= {*spec.packages}
+    assert [kept.path for kept in spec.persist] == [
+        "/var/lib/logrotate",
+        "/var/lib/systemd/timesync",
+        "/var/log/journal",
+    ]
     made = {entry.path: entry for entry in spec.files if isinstance(entry, FileSpec)}
     assert made["/etc/sudoers.d/anicca"].mode == 0o440
     assert made["/etc/nftables.conf"].content == b"flush ruleset\n"

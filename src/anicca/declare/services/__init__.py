@@ -7,6 +7,6 @@ from anicca.declare.services.nginx import nginx
 from anicca.declare.services.postgresql import postgresql
 from anicca.declare.services.ssh import ssh
 from anicca.declare.services.ssl_cert import ssl_cert
-from anicca.declare.services.system import journal, nftables, sudo, timesync
+from anicca.declare.services.system import journal, logrotate, nftables, sudo, timesync
 
-__all__ = ["journal", "nftables", "nginx", "postgresql", "ssh", "ssl_cert", "sudo", "timesync"]
+__all__ = ["journal", "logrotate", "nftables", "nginx", "postgresql", "ssh", "ssl_cert", "sudo", "timesync"]

@@ -1,4 +1,4 @@
-"""Small services of the system itself: sudo, clock, journal, firewall."""
+"""Small services of the system itself: sudo, clock, journal, logs, firewall."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def journal(*, keep: str = "512M") -> Part:
         },
         persist=[Persist("/var/log/journal", "root", "systemd-journal", 0o2755)],
     )
+
+
+def logrotate() -> Part:
+    """Logs that persist are rotated, as their packages say; when it last did so persists."""
+    return Part(packages=["logrotate"], units=[Unit("logrotate.timer")], persist=["/var/lib/logrotate"])
 
 
 def nftables(rules: str) -> Part:
