@@ -113,8 +113,8 @@ def show(context: Context, rows: list[Row]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title="promised and seen", title_justify="left", expand=False)
-    for column, overflow in (("boot", "fold"), ("promised", "fold"), ("seen", "fold")):
-        table.add_column(column, overflow=overflow)  # type: ignore[arg-type]
+    for column in ("boot", "promised", "seen"):
+        table.add_column(column, overflow="fold")
     table.add_column("")
     last = None
     for row in rows:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import shlex
+import textwrap
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -60,8 +61,8 @@ JUNK_ANSWER = f"4755\n{JUNK_BYTES}\njunk"
 
 PACKAGE = """\
 mkdir -p /tmp/demo-deb/DEBIAN
-printf 'Package: demo-junk\\nVersion: 1\\nArchitecture: all\\nMaintainer: demo <demo@example.org>\\nDescription: junk\\n' \
-    > /tmp/demo-deb/DEBIAN/control
+printf '%s\\n' 'Package: demo-junk' 'Version: 1' 'Architecture: all' 'Maintainer: demo <demo@example.org>' \
+    'Description: junk' > /tmp/demo-deb/DEBIAN/control
 dpkg-deb --build /tmp/demo-deb /tmp/demo.deb > /dev/null
 """
 
@@ -79,7 +80,7 @@ REFUSALS = (
     ),
     Promise(
         sentence="a cron job in /etc is refused",
-        question="echo '* * * * * root true' > /etc/cron.d/demo-junk || echo refused",
+        question="{ echo '* * * * * root true' > /etc/cron.d/demo-junk; } 2> /dev/null || echo refused",
         answer="refused",
     ),
 )
@@ -103,6 +104,7 @@ umount /mnt
 """
 """What a rescue system does that knows nothing of `checkpoint=disable`: mounts the root, writes, and it sticks."""
 
+REASON_WIDTH = 70
 SUPERBLOCKS_BYTES = 8192
 """f2fs keeps two superblocks, in the first two blocks of 4 KiB."""
 
@@ -200,7 +202,7 @@ class Story:
         facts = json.loads(machine.run("cat /run/anicca/guard.json").text)
         said = f"{facts['root']}, {facts['outcome']}"
         if facts["reasons"]:
-            said += f" ({facts['reasons'][0]})"
+            said += f" ({textwrap.shorten(facts['reasons'][0], REASON_WIDTH, placeholder=' …')})"
         expected = {"blank": "found the root blank", "made-afresh": "saw it and made the root afresh"}[outcome]
         backend = self.spec.root.backend
         self._row(boot, f"the guard {expected}", said, facts["outcome"] == outcome and facts["root"] == backend)
