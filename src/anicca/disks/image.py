@@ -1,4 +1,4 @@
-"""A disk image written from a plan: no loop device, no device-mapper, no mount, so no privilege and no trace.
+"""A disk image written from a plan: no loop device, no device-mapper, no mount (docs/internals/disk-image.md).
 
 The ext4 filesystem is made in place by `mke2fs -d` at the partition's offset, so the store's bytes are written once.
 With mke2fs >= 1.47.1 (Debian 13) the ESP, `nix` and the partition table are the same bytes whenever the contents are;

@@ -1,4 +1,7 @@
-"""A guest that can be started, asked, rebooted and cut off. Every wait ends; every error carries the console's end."""
+"""A guest that can be started, asked, rebooted and cut off. Every wait ends; every error carries the console's end.
+
+What the guest is told and how: docs/internals/virtual-machines.md.
+"""
 
 from __future__ import annotations
 
