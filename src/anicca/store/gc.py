@@ -36,12 +36,18 @@ class Collected:
     freed_bytes: int
 
 
-def live_paths(store: LocalStore, *, keep_derivations: bool = True, keep_outputs: bool = False) -> set[StorePath]:
-    """What the roots reach. With `keep_derivations`, also what live outputs were built from."""
+def live_paths(
+    store: LocalStore, *, keep_derivations: bool = True, keep_outputs: bool = False, without: Collection[str] = ()
+) -> set[StorePath]:
+    """What the roots reach. With `keep_derivations`, also what live outputs were built from.
+
+    `without` names roots (links) that are to be taken for gone.
+    """
     db = store.reading()
     if db is None:
         return set()
-    roots = set(find_roots(store)) | temporary_roots(store.state_dir)
+    found = find_roots(store)
+    roots = {path for path, sources in found.items() if sources - set(without)} | temporary_roots(store.state_dir)
     return _live(db, roots, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
 
 
@@ -65,9 +71,13 @@ def _live(db: Database, roots: Iterable[StorePath], *, keep_derivations: bool, k
         live |= db.closure(more)
 
 
-def dead_paths(store: LocalStore, *, keep_derivations: bool = True, keep_outputs: bool = False) -> set[StorePath]:
-    """The valid objects that no root reaches."""
-    return set(store.all_valid()) - live_paths(store, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
+def dead_paths(
+    store: LocalStore, *, keep_derivations: bool = True, keep_outputs: bool = False, without: Collection[str] = ()
+) -> set[StorePath]:
+    """The valid objects that no root reaches, or none but those of `without`."""
+    return set(store.all_valid()) - live_paths(
+        store, keep_derivations=keep_derivations, keep_outputs=keep_outputs, without=without
+    )
 
 
 def collect(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from anicca.errors import AniccaError
@@ -18,24 +17,28 @@ Node = TypeVar("Node", bound="StorePath")
 def topological(needs: Mapping[Node, Collection[Node]]) -> list[Node]:
     """The keys of `needs`, each after those of them that it needs; to need oneself is fine. AniccaError on a circle.
 
-    Deterministic: among those that could come next, the order of `needs`.
+    In the order of a depth-first walk, keys as given and needs sorted, which is how Nix sorts when keys are.
     """
-    waiting = {node: sum(1 for n in set(of) if n != node and n in needs) for node, of in needs.items()}
-    needed_by: dict[Node, list[Node]] = {}
-    for node, of in needs.items():
-        for other in set(of):
-            if other != node and other in needs:
-                needed_by.setdefault(other, []).append(node)
-    ready = deque(node for node, count in waiting.items() if not count)
     order: list[Node] = []
-    while ready:
-        node = ready.popleft()
-        order.append(node)
-        for other in needed_by.get(node, ()):
-            waiting[other] -= 1
-            if not waiting[other]:
-                ready.append(other)
-    if len(order) != len(waiting):
-        some = ", ".join(sorted(str(node) for node in needs.keys() - set(order))[:3])
-        raise AniccaError(f"store objects need each other in a circle: {some}")
+    done: set[Node] = set()
+    under_way: set[Node] = set()
+    for top in needs:
+        stack = [top]
+        while stack:
+            node = stack[-1]
+            if node in done:
+                stack.pop()
+            elif node in under_way:
+                stack.pop()
+                under_way.discard(node)
+                done.add(node)
+                order.append(node)
+            else:
+                under_way.add(node)
+                open_ones = [n for n in sorted(needs[node], reverse=True) if n != node and n in needs and n not in done]
+                circle = under_way.intersection(open_ones)
+                if circle:
+                    some = ", ".join(map(str, sorted(under_way)[:3]))
+                    raise AniccaError(f"store objects need each other in a circle: {some}")
+                stack += open_ones
     return order

@@ -96,7 +96,7 @@ def realise(
             limits=Limits(total_seconds=timeout or None, silent_seconds=max_silent_time or None),
             substitute=fetch if caches else None,
         )
-        outputs = {goal.path: [goal.outputs[n] for n in sorted(goal.outputs)] for goal in goals}
+        outputs = {goal.path: sorted(goal.outputs.values()) for goal in goals}
         found = [o for path in paths for o in outputs.get(path, [path])]
         printed = _rooted(store, found, add_root) if add_root is not None else [str(p) for p in found]
     context.print(printed, lines(printed))

@@ -10,6 +10,7 @@ import click
 
 from anicca.cli.store_commands.paths import lines, resolve, resolve_all
 from anicca.errors import AniccaError, UsageError
+from anicca.store.graph import topological
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,8 +125,6 @@ def _answer(  # noqa: C901 (one case for each question)
 
 def _sorted_by_need(store: LocalStore, paths: Iterable[StorePath]) -> list[StorePath]:
     """What is referred to first."""
-    from anicca.store.graph import topological  # noqa: PLC0415 (where used)
-
     infos = store.infos(list(paths))
     return topological({p: infos[p].references for p in sorted(infos)})
 
@@ -148,7 +147,7 @@ def _tree(store: LocalStore, top: StorePath) -> Iterator[str]:
             return
         shown.add(path)
         yield f"{first}{path}"
-        children = [r for r in sorted(infos[path].references) if r != path]
+        children = topological({r: infos[r].references for r in sorted(infos[path].references) if r != path})
         for child in children:
             last = child == children[-1]
             yield from walk(child, rest + ("└───" if last else "├───"), rest + ("    " if last else "│   "))

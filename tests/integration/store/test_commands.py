@@ -1,0 +1,181 @@
+"""`anicca store` prints what `nix-store` prints, takes its short names, and leaves other things alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anicca import process
+from anicca.store import LocalStore, build, instantiate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.store.conftest import Nix
+
+    from anicca.store import Instantiated
+
+pytestmark = pytest.mark.integration
+
+
+def run(root: Path, *words: str | Path, stdin: bytes | None = None, status: int = 0) -> bytes:
+    done = process.run(
+        [sys.executable, "-m", "anicca", "--store", root, *words],
+        stdin=stdin,
+        check=False,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    assert done.status == status, done.stderr.decode()
+    return done.stdout
+
+
+def ours(root: Path, *words: str | Path, stdin: bytes | None = None) -> str:
+    return run(root, "store", *words, stdin=stdin).decode()
+
+
+@pytest.fixture
+def items(store: LocalStore) -> dict[str, Instantiated]:
+    a = instantiate(name="a", system="x86_64-linux", builder="/bin/sh", args=["-c", "echo a > $out; echo said"])
+    b = instantiate(
+        name="b",
+        system="x86_64-linux",
+        builder="/bin/sh",
+        args=["-c", f"echo {a.out} > $out; echo $out {a.out} > $dev"],
+        env={"v": "value"},
+        inputs=[a],
+        outputs=("out", "dev"),
+    )
+    build(store, [b])
+    store.add_root("b", b.outputs["dev"])
+    store.close()
+    return {"a": a, "b": b}
+
+
+def test_queries_print_what_nix_store_prints(nix: Nix, items: dict[str, Instantiated], root: Path) -> None:
+    a, b = items["a"], items["b"]
+    dev = str(b.outputs["dev"])
+    for words in (
+        ["-q", "--references", dev],
+        ["-q", "--requisites", dev],
+        ["-qR", dev],
+        ["-qR", str(b.path)],
+        ["-q", "--referrers", str(a.out)],
+        ["-q", "--referrers-closure", str(a.out)],
+        ["-q", "--deriver", dev, str(a.out)],
+        ["-q", "--outputs", str(b.path)],
+        ["-q", "--hash", dev, str(a.out)],
+        ["-q", "--size", dev],
+        ["-q", "--binding", "v", str(b.path)],
+        ["-q", "--roots", str(a.out)],
+        ["-q", "--tree", dev],
+        ["-qR", "--include-outputs", str(b.path)],
+        ["--gc", "--print-roots"],
+        ["--gc", "--print-live"],
+        ["--gc", "--print-dead"],
+        ["--check-validity", dev],
+        ["--check-validity", "--print-invalid", dev, f"/nix/store/{'0' * 32}-x"],
+        ["--dump-db"],
+        ["-r", str(b.path)],
+        ["--verify"],
+        ["--verify-path", dev],
+        ["-l", str(a.path)],
+    ):
+        theirs = nix("nix-store", *words)
+        mine = ours(root, *words)
+        if words[0] == "--gc" or words[:2] == ["-qR", "--include-outputs"] or "--referrers" in words[1:2]:
+            assert sorted(mine.splitlines()) == sorted(theirs.splitlines()), words
+        else:
+            assert mine == theirs, words
+
+
+def test_dump_restore_export_import(nix: Nix, items: dict[str, Instantiated], root: Path, tmp_path: Path) -> None:
+    out = items["a"].out
+    physical = root / "nix" / "store" / out.basename
+    assert run(root, "store", "--dump", physical) == nix.raw("nix-store", "--dump", physical)
+    run(root, "store", "--restore", tmp_path / "x", stdin=nix.raw("nix-store", "--dump", physical))
+    assert (tmp_path / "x").read_text() == "a\n"
+    run(root, "store", "restore", tmp_path / "x", stdin=b"", status=2)
+    content = run(root, "store", "--export", str(out))
+    assert content == nix.raw("nix-store", "--export", str(out))
+    assert ours(tmp_path / "second", "--import", stdin=content).split() == [str(out)]
+    assert ours(root, "hash", "--base32", physical).strip() in ours(root, "-q", "--hash", str(out))
+
+
+def test_add_delete_gc(nix: Nix, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    path = ours(root, "--add", tmp_path / "file").strip()
+    assert nix("nix-store", "--add", tmp_path / "file").strip() == path
+    fixed = ours(root, "--add-fixed", "sha1", tmp_path / "file").strip()
+    assert nix("nix-store", "--add-fixed", "sha1", tmp_path / "file").strip() == fixed
+    ours(root, "root", "kept", path)
+    run(root, "store", "--delete", path, status=1)
+    assert ours(root, "--delete", fixed).startswith("1 store paths deleted, ")
+    assert ours(root, "--gc").startswith("0 store paths deleted, ")
+    assert ours(root, "cat", path) == "content"
+    text = ours(root, "add-text", "t", "--reference", path, stdin=b"text").strip()
+    assert ours(root, "-q", "--references", text).strip() == path
+
+
+def test_json_on_everything_that_prints(items: dict[str, Instantiated], root: Path) -> None:
+    dev = str(items["b"].outputs["dev"])
+    for words in (
+        ["query", "--references", dev],
+        ["path-info", "-r", "-S", dev],
+        ["gc", "--print-live"],
+        ["gc", "--print-roots"],
+        ["verify"],
+        ["ls", dev],
+        ["hash", root / "nix" / "store" / items["a"].out.basename],
+        ["optimise"],
+        ["gc"],
+    ):
+        json.loads(run(root, "--json", "store", *words))
+    shown = json.loads(run(root, "store", "show-derivation", "-r", str(items["b"].path)))
+    assert set(shown) == {str(items["a"].path), str(items["b"].path)}
+
+
+def test_copy_sign_and_keys(items: dict[str, Instantiated], root: Path, tmp_path: Path) -> None:
+    dev = str(items["b"].outputs["dev"])
+    ours(root, "--generate-binary-cache-key", "k-1", tmp_path / "secret", tmp_path / "public")
+    assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
+    public = (tmp_path / "public").read_text()
+    assert dev in ours(root, "sign", "-r", "-k", tmp_path / "secret", dev).split()
+    sent = ours(root, "copy", "--to", f"file://{tmp_path}/cache", dev).split()
+    assert sorted(sent) == sorted(ours(root, "-qR", dev).split())
+    second = tmp_path / "second"
+    run(second, "store", "copy", "--from", f"file://{tmp_path}/cache", dev, status=1)
+    ours(second, "copy", "--from", f"file://{tmp_path}/cache", "--trusted-key", public, dev)
+    assert ours(second, "verify", "--check-contents") == ""
+    third = tmp_path / "third"
+    ours(third, "realise", "--substituter", f"file://{tmp_path}/cache", "--trusted-key", public, dev)
+    assert ours(third, "-qR", dev) == ours(root, "-qR", dev)
+    fourth = tmp_path / "fourth"
+    ours(root, "copy", "--to", fourth, dev)
+    assert ours(fourth, "-qR", dev) == ours(root, "-qR", dev)
+
+
+def test_profiles(items: dict[str, Instantiated], root: Path) -> None:
+    a, dev = str(items["a"].out), str(items["b"].outputs["dev"])
+    assert ours(root, "profile", "set", "p", a).strip() == "1"
+    assert ours(root, "profile", "set", "p", dev).strip() == "2"
+    assert ours(root, "profile", "set", "p", dev).strip() == "2"
+    profile = root / "nix" / "var" / "nix" / "profiles" / "p"
+    assert str(profile.readlink()) == "p-2-link"
+    assert str(profile.with_name("p-2-link").readlink()) == dev
+    assert ours(root, "profile", "rollback", "p").strip() == "1"
+    run(root, "store", "profile", "rollback", "p", status=1)
+    assert "(current)" in ours(root, "profile", "list", "p").splitlines()[0]
+    run(root, "store", "profile", "delete", "p", "1", status=1)
+    assert ours(root, "profile", "delete", "p", "old").strip() == "2"
+    assert ours(root, "profile", "set", "p", dev).strip() == "2"
+
+
+def test_failures_have_a_status_and_say_what_to_do(root: Path, tmp_path: Path) -> None:
+    run(root, "store", "-q", "--references", f"/nix/store/{'0' * 32}-x", status=1)
+    run(root, "store", "-q", "--references", str(tmp_path), status=2)
+    run(root, "store", "-q", status=2)
+    run(root, "store", "nonsense", status=2)
