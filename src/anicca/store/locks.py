@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def path_locks(paths: Iterable[Path]) -> Iterator[None]:
         for file, fd in held:
             # Whoever waits for this file sees that it was deleted, and makes a new one.
             file.unlink(missing_ok=True)
-            os.write(fd, b"d")
+            with suppress(OSError):  # on a full disk, that it is gone must be mark enough
+                os.write(fd, b"d")
             os.close(fd)
 
 
@@ -55,7 +56,8 @@ def _lock_fresh(file: Path) -> int:
         fd = open_lock(file)
         try:
             lock(fd, exclusive=True)
-            if os.fstat(fd).st_size == 0:
+            status = os.fstat(fd)
+            if status.st_size == 0 and status.st_nlink > 0:
                 return fd
         except BaseException:
             os.close(fd)

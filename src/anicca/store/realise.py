@@ -57,8 +57,12 @@ class _Log:
         self.line(line.encode("utf-8", "surrogateescape"))
 
     def close(self) -> None:
-        self._stream.close()
-        self._staged.rename(self._final)
+        try:
+            self._stream.close()
+            self._staged.rename(self._final)
+        except OSError:
+            # A full disk has ended the build already; that error is the one to tell.
+            self._staged.unlink(missing_ok=True)
 
 
 def realise(store: LocalStore, item: Instantiated, settings: Settings, report: Report, cancel: Cancel) -> None:

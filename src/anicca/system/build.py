@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from anicca.events import Report
     from anicca.store import Instantiated, LocalStore, StorePath
 
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 ROOT_FEATURE = "uid-range"
 """What a derivation requires that is built as real root."""
 
@@ -95,15 +97,23 @@ def realise(
         return
     _require_root(work)
     fetcher.fetch_all(work.fetch, report)
-    for path, source in environment.sources.items():
-        if not store.is_valid(path):
-            added = store.add_path(path.name, source)
-            assert added == path, f"{source} changed while it was read"
-    build(
-        store,
-        goals,
-        builders=builders(fetcher),
-        report=report,
-        jobs=os.cpu_count() or 1,
-        keep_failed=keep_failed,
-    )
+    try:
+        for path, source in environment.sources.items():
+            if not store.is_valid(path):
+                added = store.add_path(path.name, source)
+                assert added == path, f"{source} changed while it was read"
+        build(
+            store,
+            goals,
+            builders=builders(fetcher),
+            report=report,
+            jobs=os.cpu_count() or 1,
+            keep_failed=keep_failed,
+        )
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise AniccaError(
+            f"the store cannot be written: {error.filename or store.store_dir}: {error.strerror}",
+            hint="what was built so far is kept; make room and build again",
+        ) from error
