@@ -73,7 +73,8 @@ def plain_host(plan: SystemPlan, store: LocalStore, work: Path) -> tuple[Path, D
             process.run(["mount", "--rbind", f"/{name}", root / name])
             process.run(["mount", "--make-rslave", root / name])
             stack.callback(process.run, ["umount", "--recursive", root / name])
-        command: list[str | Path] = [
+        command: list[str | Path] = ["chroot", root, "dracut", "--quiet", "--force", "--no-hostonly"]
+        command += ["--kver", version, "/initrd.plain"]
             "chroot",
             root,
             "dracut",
