@@ -1,0 +1,203 @@
+"""The guard on f2fs: whatever happened to the root, the host is up, the root blank, what is kept is whole."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from anicca import process
+from anicca.vm.lab import run_in_lab
+from anicca.vm.qemu import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+
+MIB = 1 << 20
+ROOT_MIB = 256
+
+
+def nothing(_: Any) -> None:
+    pass
+
+
+def zero_superblocks(volume: Any) -> None:
+    volume.write(0, bytes(8192))
+
+
+def zero_first_superblock(volume: Any) -> None:
+    volume.write(0, bytes(4096))
+
+
+def zero_all(volume: Any) -> None:
+    for block in range(0, ROOT_MIB * 256, 256):
+        volume.write(block, bytes(MIB))
+
+
+def zero_active_head(volume: Any) -> None:
+    volume.write(volume.active_pack()[0], bytes(4096))
+
+
+def zero_both_heads(volume: Any) -> None:
+    first, _ = volume.area("cp")
+    volume.write(first, bytes(4096))
+    volume.write(first + 512, bytes(4096))
+
+
+def zero_summaries(volume: Any) -> None:
+    block, length = volume.active_pack()
+    for at in range(1, length - 1):
+        volume.write(block + at, bytes(4096))
+
+
+def zero_nat(volume: Any) -> None:
+    start, count = volume.area("nat")
+    volume.write(start, bytes(count * 4096))
+
+
+def garbage(area: str) -> Callable[[Any], None]:
+    def damage(volume: Any) -> None:
+        start, count = volume.area(area)
+        volume.write(start, random.Random(area).randbytes(count * 4096))
+
+    return damage
+
+
+def zero_root_inode(volume: Any) -> None:
+    start, count = volume.area("main")
+    for block in range(start, start + count):
+        footer = volume.read(block)[-24:]
+        if footer[:8] == (3).to_bytes(4, "little") * 2:
+            volume.write(block, bytes(4096))
+
+
+def ext4_in_its_place(volume: Any) -> None:
+    other = volume.disk.with_name("other.img")
+    process.run(["mke2fs", "-q", "-t", "ext4", other, f"{ROOT_MIB}m"])
+    zero_all(volume)
+    with other.open("rb") as file:
+        for block in range(0, ROOT_MIB * 256, 256):
+            volume.write(block, file.read(MIB))
+
+
+def shrink(volume: Any) -> None:
+    process.run(["sfdisk", "--quiet", "-N", "2", volume.disk], stdin=b",%d\n" % (100 * 2048))
+
+
+def other_name(volume: Any) -> None:
+    """A filesystem that is not ours to make, and not blank either."""
+    process.run(["sfdisk", "--quiet", "--part-label", volume.disk, "2", "someone-elses"])
+    zero_superblocks(volume)
+
+
+def missing(volume: Any) -> None:
+    uuid = "33333333-3333-5333-8333-333333333333"
+    process.run(["sfdisk", "--quiet", "--part-uuid", volume.disk, "2", uuid])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One thing that may have happened before a boot, and what the guard may say about it."""
+
+    name: str
+    damage: Callable[[Any], None] = nothing
+    """Done to the volume in the disk's file."""
+    rescue: str = ""
+    """Done by a rescue system that mounts /dev/vda2 with f2fs."""
+    deed: str = ""
+    """Done by the host itself, in the boot before."""
+    parameters: str = ""
+    outcomes: tuple[str, ...] = ("blank",)
+    nightly: bool = True
+
+
+STICKY = "mount -t f2fs /dev/vda2 /mnt && "
+CASES = (
+    Case(name="clean reboot", deed="junk", nightly=False),
+    Case(
+        name="mounted without the option", rescue=STICKY + "echo x > /mnt/x", outcomes=("made-afresh",), nightly=False
+    ),
+    Case(name="both superblocks", damage=zero_superblocks, outcomes=("made-afresh",), nightly=False),
+    Case(name="many files, the false alarm of fsck", deed="many"),
+    Case(name="full, no inodes left", deed="full"),
+    Case(name="remounted with checkpoints", deed="sticky", outcomes=("made-afresh",)),
+    Case(name="mode of / alone", rescue=STICKY + "chmod 700 /mnt", outcomes=("made-afresh",)),
+    Case(name="attribute of / alone", rescue=STICKY + "setfattr -n user.x -v y /mnt", outcomes=("made-afresh",)),
+    Case(name="first superblock", damage=zero_first_superblock),
+    Case(name="whole volume", damage=zero_all, outcomes=("made-afresh",)),
+    Case(name="active checkpoint", damage=zero_active_head),
+    Case(name="both checkpoints", damage=zero_both_heads, outcomes=("made-afresh",)),
+    Case(name="checkpoint summaries", damage=zero_summaries, outcomes=("made-afresh",)),
+    Case(name="NAT zeroed", damage=zero_nat, outcomes=("blank", "made-afresh", "fell-back")),
+    Case(name="NAT garbage", damage=garbage("nat"), outcomes=("made-afresh", "fell-back")),
+    Case(name="SIT garbage", damage=garbage("sit"), outcomes=("made-afresh",)),
+    Case(name="SSA garbage", damage=garbage("ssa"), outcomes=("blank", "made-afresh")),
+    Case(name="root inode", damage=zero_root_inode, outcomes=("made-afresh",)),
+    Case(name="ext4 in its place", damage=ext4_in_its_place, outcomes=("made-afresh",)),
+    Case(name="shrunk", damage=shrink, outcomes=("blank", "made-afresh")),
+    Case(name="missing", damage=missing, outcomes=("fell-back",)),
+    Case(name="another partition's name", damage=other_name, outcomes=("fell-back",)),
+    Case(name="ro on the command line", parameters="ro", deed="junk"),
+    Case(name="options that f2fs refuses", parameters="anicca.rootopts=no_such_option"),
+    Case(name="checkpoint=enable on the command line", parameters="anicca.rootopts=checkpoint=enable", deed="junk"),
+    Case(name="no such backend", parameters="anicca.backend=reiserfs", outcomes=("fell-back",)),
+)
+
+
+def check(word: Any, first: Any, *, boots: int) -> None:
+    """What must hold whatever happened."""
+    assert word.lines["digest"] == first.lines["digest"]
+    assert word.lines["machine"] == first.lines["machine"]
+    assert word.lines["kept"] == f"{boots} {boots} seed"
+    assert word.lines["modes"].split() == ["750:5:6", "640:0:0", "700:7:8", "755:7:8"]
+    assert word.lines["unkept"] == ""
+    assert "writable" not in word.lines
+    assert word.lines["type"] == word.guard["root"]
+    if word.guard["outcome"] == "fell-back":
+        assert word.guard["root"] == "tmpfs"
+        assert "THE ROOT IS IN MEMORY" in word.console
+    else:
+        assert word.guard["root"] == "f2fs"
+        assert ",checkpoint=disable" in word.guard["options"]
+    if word.guard["outcome"] == "blank":
+        assert word.guard["seconds"] < 30
+    else:
+        assert word.guard["reasons"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, id=c.name, marks=[pytest.mark.nightly] if c.nightly else []) for c in CASES],
+)
+def test_the_host_boots_blank_after(case: Case, bench: Any, volume_type: Any, tmp_path: Path) -> None:
+    disk = bench.copy(tmp_path)
+    first = bench.boot(disk, deed=case.deed or "junk")
+    assert first.guard["outcome"] == "blank", first.guard
+    assert first.guard["reasons"] == []
+    case.damage(volume_type(disk=disk))
+    if case.rescue:
+        run_in_lab(f"{case.rescue} && sync && umount /mnt", kernel=bench.kernel, disks=[Disk(path=disk)])
+    second = bench.boot(disk, parameters=case.parameters)
+    assert second.guard["outcome"] in case.outcomes, second.guard
+    check(second, first, boots=2)
+    if second.guard["outcome"] != "fell-back" or second.guard["device"]:
+        # Whatever it was, the boot after is an ordinary one, or mends what could not be mended at once.
+        third = bench.boot(disk)
+        check(third, first, boots=3)
+        if case.name not in ("missing", "another partition's name"):
+            assert third.guard["outcome"] == ("made-afresh" if second.guard["outcome"] == "fell-back" else "blank")
+
+
+@pytest.mark.parametrize("number", [pytest.param(n, marks=[] if n < 1 else [pytest.mark.nightly]) for n in range(20)])
+def test_the_power_is_cut_while_it_writes(number: int, bench: Any, tmp_path: Path) -> None:  # noqa: ARG001
+    disk = bench.copy(tmp_path)
+    first = bench.boot(disk, deed="cut", cut=True)
+    second = bench.boot(disk)
+    assert second.guard["outcome"] == "blank", second.guard
+    assert second.guard["reasons"] == []
+    check(second, first, boots=2)
