@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {
+    "baseline": "keep the whole state of a filesystem in one file; see what became of it",
     "build": "build the system that a host.py declares and print its store path",
     "demo": "build the example host, boot it, break it, and show that it comes back the same",
+    "drift": "show what is on a filesystem that its system did not put there",
+    "diff": "show how two systems differ",
+    "gc": "drop old generations and remove from the store what nothing needs",
+    "generations": "list this host's generations",
     "image": "write a bootable disk image of a host",
     "lock": "pin every package and every uid and gid of a host",
     "show": "show the merged spec of a host and where each value was said",

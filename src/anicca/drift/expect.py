@@ -1,0 +1,60 @@
+"""What must be there, whoever says so: dpkg's records, an anicca system, or a saved baseline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from anicca.drift.entry import Xattrs, order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ANY_MODE = 0o7777
+
+
+class Expected(NamedTuple):
+    """One path that must be there. None, or an empty tuple, is "anything": who says it does not know.
+
+    `mode` holds for the bits of `mask`. `kinds`, `targets` and `digests` each list what is as good; `other_xattrs` may
+    be there too. `link` is the first of the paths that are one file (empty: it has one name only). An `optional` path
+    may be missing. `origin` says in a few words who says so.
+    """
+
+    path: bytes
+    origin: str
+    kinds: tuple[str, ...] = ()
+    mode: int | None = None
+    mask: int = ANY_MODE
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    rdev: int | None = None
+    targets: tuple[bytes, ...] = ()
+    xattrs: Xattrs | None = None
+    other_xattrs: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    link: bytes | None = None
+    nlink: int | None = None
+    optional: bool = False
+
+
+class Expectation(NamedTuple):
+    """All that must be there, in the order of `entry.order`, and what is known besides.
+
+    `mounts` may lie over declared paths. `below` are directories whose content nobody declares and all may write:
+    what is found there is nobody's drift. `only` are the directories it speaks about (empty: all of the root). With
+    `rules`, what Debian makes by itself is explained.
+    """
+
+    name: str
+    entries: Iterable[Expected]
+    mounts: frozenset[bytes] = frozenset()
+    below: tuple[bytes, ...] = ()
+    only: tuple[bytes, ...] = ()
+    rules: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def in_order(entries: Mapping[bytes, Expected]) -> list[Expected]:
+    """The values by path in the order of a scan."""
+    return [entries[path] for path in sorted(entries, key=order)]

@@ -1,0 +1,172 @@
+"""A root looked at: its drift, each with its class, and what the look rests on. The same code here and elsewhere."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anicca.drift.compare import CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
+from anicca.drift.lines import get_path, put_path
+from anicca.drift.rules import Judgement, judge
+from anicca.drift.scan import Options, Scan
+
+if TYPE_CHECKING:
+    from anicca.drift.expect import Expectation
+
+NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
+"""Kinds that say that nothing can be said."""
+
+
+class Finding(NamedTuple):
+    """A difference and what it means."""
+
+    drift: Drift
+    judgement: Judgement
+
+
+class Findings(NamedTuple):
+    """What a look found: the drift, and (with `expected` in their judgement) what is explained.
+
+    `unseen` counts declared paths that could not be looked at; `sees_beneath` says whether paths beneath mounts could.
+    """
+
+    against: str
+    found: tuple[Finding, ...]
+    entries: int
+    size_bytes: int
+    declared: int
+    unseen: int
+    sees_beneath: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def drift(self) -> list[Finding]:
+        """What nobody declared or explained, and that it is there was seen."""
+        return [one for one in self.found if not one.judgement.expected and one.drift.kind not in NOT_SEEN]
+
+    @property
+    def unread(self) -> list[Finding]:
+        """What could not be read, or changed while it was read."""
+        return [one for one in self.found if one.drift.kind in NOT_SEEN]
+
+    @property
+    def explained(self) -> list[Finding]:
+        """What Debian's own scripts, or the system while it runs, make on every host."""
+        return [one for one in self.found if one.judgement.expected and one.drift.kind not in NOT_SEEN]
+
+
+def look(root: bytes, expectation: Expectation, options: Options | None = None) -> Findings:
+    """Scan a root and compare; of content, only that is read of which a digest is expected. Raises `OSError`."""
+    entries = list(expectation.entries)
+    wanted = {one.path: one.digests[0].partition(":")[0] for one in entries if one.digests}
+    declared = {one.path for one in entries}
+    options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""))
+    scan = Scan(root, options)
+    return weigh(expectation._replace(entries=entries), scan, declared)
+
+
+def weigh(expectation: Expectation, scan: Scan, declared: set[bytes] | None = None) -> Findings:
+    """Compare a scan to an expectation, whatever its digests; entries are taken as they come."""
+    tally = Tally()
+    found = compare(
+        expectation,
+        scan,
+        scan.mounts,
+        [mount.path for mount in scan.visited],
+        sees_beneath=scan.sees_beneath,
+        tally=tally,
+    )
+    return judged(expectation, found, tally, declared or set(), sees_beneath=scan.sees_beneath)
+
+
+def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:
+    """The findings of a comparison. Explanations hold only for expectations that have them (dpkg's, a system's)."""
+
+    def declares(path: bytes) -> bool:
+        # /lib and its like are links into /usr on every Debian since 12.
+        return path in declared or b"/usr" + path in declared
+
+    rules = expectation.rules
+    findings = []
+    for drift in found:
+        judgement = judge(drift, declares)
+        if judgement.expected and not rules:
+            judgement = judge(drift, declares, explained=False)
+        findings.append(Finding(drift, judgement))
+    return Findings(
+        against=expectation.name,
+        found=tuple(findings),
+        entries=tally.entries,
+        size_bytes=tally.size_bytes,
+        declared=tally.expected,
+        unseen=tally.unseen,
+        sees_beneath=sees_beneath,
+        notes=expectation.notes,
+    )
+
+
+def to_record(findings: Findings) -> dict[str, Any]:
+    """The findings as JSON has them."""
+    return {
+        "against": findings.against,
+        "entries": findings.entries,
+        "size_bytes": findings.size_bytes,
+        "declared": findings.declared,
+        "unseen": findings.unseen,
+        "sees_beneath": findings.sees_beneath,
+        "notes": list(findings.notes),
+        "drift": [_record(one) for one in findings.drift],
+        "unread": [_record(one) for one in findings.unread],
+        "explained": [_record(one) for one in findings.explained],
+    }
+
+
+def from_record(record: dict[str, Any]) -> Findings:
+    """What `to_record` made. Raises `KeyError` and `TypeError`."""
+    return Findings(
+        against=record["against"],
+        found=tuple(_finding(one) for part in ("drift", "unread", "explained") for one in record[part]),
+        entries=record["entries"],
+        size_bytes=record["size_bytes"],
+        declared=record["declared"],
+        unseen=record["unseen"],
+        sees_beneath=record["sees_beneath"],
+        notes=tuple(record["notes"]),
+    )
+
+
+def _record(finding: Finding) -> dict[str, Any]:
+    drift = finding.drift
+    record: dict[str, Any] = {
+        "kind": drift.kind,
+        "class": finding.judgement.name,
+        "why": finding.judgement.why,
+        "expected": finding.judgement.expected,
+    }
+    put_path(record, "path", drift.path)
+    for name in ("was", "now", "origin", "note", "digest"):
+        value = getattr(drift, name)
+        if value:
+            # What the filesystem has as bytes, JSON has with replacements; `path` is exact.
+            record[name] = os.fsencode(value).decode("utf-8", "replace")
+    if drift.mode:
+        record |= {name: getattr(drift, name) for name in ("mode", "uid", "gid", "size", "mtime_ns")}
+    if drift.target:
+        put_path(record, "target", drift.target)
+    if drift.xattrs:
+        record["xattrs"] = list(drift.xattrs)
+    if drift.hidden:
+        record["hidden"] = True
+    return record
+
+
+def _finding(record: dict[str, Any]) -> Finding:
+    plain = ("was", "now", "origin", "note", "digest", "mode", "uid", "gid", "size", "mtime_ns", "hidden")
+    drift = Drift(
+        path=get_path(record, "path"),
+        kind=record["kind"],
+        target=get_path(record, "target") if "target" in record or "target64" in record else b"",
+        xattrs=tuple(record.get("xattrs", ())),
+        **{name: record[name] for name in plain if name in record},
+    )
+    return Finding(drift, Judgement(record["class"], record["why"], record["expected"]))
