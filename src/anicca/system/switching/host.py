@@ -67,21 +67,22 @@ def look(places: HostPlaces, esp: Esp | None = None) -> Seen:
     else:
         name = esp.next_boot()
         following = name.generation if name else None
+    booted = booted_system(places.command_line)
     return Seen(
         generations=found,
         next=following,
-        good=_read_number(places.state / "good") or _assumed_good(esp, {one.number for one in found}),
+        good=_read_number(places.state / "good") or _assumed_good(esp, found, booted),
         running=_running(places),
-        booted=booted_system(places.command_line),
+        booted=booted,
         last_number=_read_number(places.state / "last-number") or 0,
     )
 
 
-def _assumed_good(esp: Esp | None, known: set[int]) -> int | None:
-    """A host's first boots are counted by nobody: the newest whose entry counts nothing has been there longest."""
-    if esp is None:
-        return None
-    return max((n.generation for n in esp.entries if n.left is None and n.generation in known), default=None)
+def _assumed_good(esp: Esp | None, found: tuple[Generation, ...], booted: StorePath | None) -> int | None:
+    """On a host that has never recorded a healthy boot: what was booted, if nobody counts its boots."""
+    numbers = [one.number for one in found if one.system == booted]
+    uncounted = {name.generation for name in esp.entries if name.left is None} if esp else set()
+    return max((number for number in numbers if number in uncounted), default=None)
 
 
 def _running(places: HostPlaces) -> StorePath | None:
@@ -117,10 +118,24 @@ def hold(places: HostPlaces, purpose: str) -> Iterator[None]:
             raise RefusedError(f"somebody else changes this host now: {holder}", hint="wait until that has ended")
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"anicca {purpose}, process {os.getpid()}\n".encode(), 0)
+        keep_from_collection(places)
         yield
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def keep_from_collection(places: HostPlaces) -> None:
+    """Make what runs and what was booted roots of the store, whichever generations there are."""
+    if not places.run.is_dir():
+        return
+    booted = booted_system(places.command_line)
+    if booted is not None and not (places.run / "booted").is_symlink():
+        fs.symlink_atomic(places.run / "booted", str(booted))
+    for name, link in (("anicca-running", "system"), ("anicca-booted", "booted")):
+        root = places.store.state_dir / "gcroots" / name
+        if root.parent.is_dir() and not root.is_symlink():
+            fs.symlink_atomic(root, str(places.run / link))
 
 
 def check_whole(places: HostPlaces, system: StorePath) -> None:

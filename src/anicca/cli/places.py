@@ -1,0 +1,95 @@
+"""What commands on a host's generations share: where the host's places are, and how a system is named."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from anicca.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from anicca.cli.context import Context
+    from anicca.store.path import StorePath
+    from anicca.system.changes import Change
+    from anicca.system.generations import Seen
+    from anicca.system.switching.host import HostPlaces
+
+F = TypeVar("F", bound="Callable[..., Any]")
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+def place_options(command: F) -> F:
+    """Options that say where the host's parts are; what is not said is where every host has it."""
+    for option in (
+        click.option("--boot", type=DIRECTORY, default=Path("/boot"), show_default=True, help="Where the ESP is."),
+        click.option("--run", type=DIRECTORY, default=Path("/run/anicca"), hidden=True),
+        click.option("--command-line", type=click.Path(path_type=Path), default=Path("/proc/cmdline"), hidden=True),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_places(context: Context, *, boot: Path, run: Path, command_line: Path) -> Iterator[HostPlaces]:
+    """The host's places; its store is open meanwhile."""
+    from anicca.system.switching.host import HostPlaces  # noqa: PLC0415 (where used)
+
+    with context.open_store() as store:
+        yield HostPlaces(store=store, boot=boot, run=run, command_line=command_line)
+
+
+def resolve(places: HostPlaces, seen: Seen, text: str) -> StorePath:
+    """The system that `text` names: a generation's number, `running`, `booted`, `next`, a store path, a link to one."""
+    if text.isdigit() or text == "next":
+        number = int(text) if text.isdigit() else seen.next
+        generation = None if number is None else seen.get(number)
+        if generation is None:
+            what = "it is not known what boots next" if number is None else f"there is no generation {number}"
+            raise UsageError(what, hint="anicca generations lists them")
+        return generation.system
+    if text in ("running", "booted"):
+        system = seen.running if text == "running" else seen.booted
+        if system is None:
+            raise UsageError(f"no {text} system here", hint="this is no host of anicca's")
+        return system
+    found = _store_path(places, Path(text))
+    if found is None:
+        raise UsageError(f"{text!r} is no generation, nor running, booted, next, nor a system's store path")
+    return found
+
+
+def _store_path(places: HostPlaces, path: Path) -> StorePath | None:
+    """The store path that `path` is, logical or physical, or that a link there leads to."""
+    from anicca.store.path import StorePath  # noqa: PLC0415 (where used)
+
+    for _ in range(10):
+        if not path.is_symlink():
+            break
+        path = path.parent / os.readlink(path)  # noqa: PTH115 (relative or not)
+    text = path.name if path.parent == places.store.store_dir else os.fspath(path)
+    try:
+        return StorePath.parse(text)
+    except ValueError:
+        return None
+
+
+def sentences(changes: Sequence[Change]) -> str:
+    """A plan, a line a step."""
+    return "\n".join(map(str, changes))
+
+
+def record_of(change: Change) -> dict[str, object]:
+    """A step of a plan as JSON values."""
+    return {"step": type(change).__name__.lower(), "sentence": str(change)}
+
+
+def show_time(seconds: float) -> str:
+    """A local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
