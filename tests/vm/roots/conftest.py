@@ -82,7 +82,10 @@ case $deed in
             sync; [ $round = 2 ] || rm -r /many; sync
         done
         ;;
-    full) dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0; while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync ;;
+    full)
+        dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
+        while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync
+        ;;
     sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
 esac
 echo end

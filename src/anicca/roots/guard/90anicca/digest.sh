@@ -1,6 +1,7 @@
 #!/bin/sh
 # The digest of the root as it is handed over: type, mode, owner, size, content, links, xattrs and ACLs of each path.
-# Times are left out. `anicca.digest=root` asks for the root alone, which is quick. The root is bound elsewhere first, so that what other mounts hide is seen and they are not.
+# Times are left out. `anicca.digest=root` asks for the root alone, which is quick; /usr takes as long as reading it.
+# The root is bound elsewhere first, so that what other mounts hide is seen, and they are not.
 set -eu
 # shellcheck source=common.sh
 . "${0%/*}/common.sh"

@@ -67,7 +67,7 @@ install() {
     inst_simple "$moddir/system.conf" "/etc/systemd/system.conf.d/anicca.conf"
 
     # What the scripts call.
-    inst_multiple mount umount readlink stat tar grep tr cut cat dd rm cp mv ln ls mkdir rmdir chown chmod sync sleep \
+    inst_multiple mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
         tail sha256sum sh e2fsck mkfs.f2fs
     for name in common backend_f2fs backend_tmpfs; do
         inst_simple "$moddir/$name.sh" "/usr/lib/anicca/$name.sh"
