@@ -75,16 +75,6 @@ def plain_host(plan: SystemPlan, store: LocalStore, work: Path) -> tuple[Path, D
             stack.callback(process.run, ["umount", "--recursive", root / name])
         command: list[str | Path] = ["chroot", root, "dracut", "--quiet", "--force", "--no-hostonly"]
         command += ["--kver", version, "/initrd.plain"]
-            "chroot",
-            root,
-            "dracut",
-            "--quiet",
-            "--force",
-            "--no-hostonly",
-            "--kver",
-            version,
-            "/initrd.plain",
-        ]
         process.run(command, timeout_seconds=1200)
     initrd, kernel = work / "initrd.plain", work / "kernel"
     (root / "initrd.plain").rename(initrd)
