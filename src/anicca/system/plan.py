@@ -79,6 +79,8 @@ def parameters(spec: Spec) -> tuple[str, ...]:
         # Every boot looks like a first one to systemd, and like one after an update.
         "systemd.firstboot=off",
         "systemd.condition_needs_update=no",
+        # A kernel that panics must not stay where nobody can reach it.
+        "panic=30",
         *devices,
         f"anicca.backend={spec.root.backend}",
         f"anicca.rootopts={spec.root.mount_options}",

@@ -111,8 +111,10 @@ def qemu_argv(plan: QemuPlan) -> list[str]:
     for name, content in sorted(plan.credentials.items()):
         encoded = base64.b64encode(content).decode()
         argv += ["-smbios", f"type=11,value=io.systemd.credential.binary:{_value(name)}={encoded}"]
-    if plan.boot_parameters:
-        extra = _value(" ".join(plan.boot_parameters))
+    # An emulated timer may come late on a loaded machine, and the kernel's check of it would panic.
+    parameters = (*plan.boot_parameters, *(("no_timer_check",) if plan.accelerator == "tcg" else ()))
+    if parameters and isinstance(plan.boot, Firmware):
+        extra = _value(" ".join(parameters))
         argv += ["-smbios", f"type=11,value=io.systemd.boot.kernel-cmdline-extra={extra}"]
     if plan.qmp_socket is not None:
         argv += ["-qmp", f"unix:{_value(str(plan.qmp_socket))},server=on,wait=off"]

@@ -81,7 +81,7 @@ def test_no_network_unless_asked_for() -> None:
 def test_credentials_are_binary_safe() -> None:
     content = b"a,b=c\n\x00"
     argv = qemu_argv(QemuPlan(name="a", accelerator="tcg", boot=FIRMWARE, credentials={"x.y": content}))
-    (option,) = pairs(argv, "-smbios")
+    (option,) = [option for option in pairs(argv, "-smbios") if "credential" in option]
     head, _, encoded = option.partition("binary:x.y=")
     assert head == "type=11,value=io.systemd.credential."
     assert base64.b64decode(encoded) == content
@@ -89,8 +89,13 @@ def test_credentials_are_binary_safe() -> None:
 
 
 def test_kernel_parameters_are_for_the_boot_loader() -> None:
-    argv = qemu_argv(QemuPlan(name="a", accelerator="tcg", boot=FIRMWARE, boot_parameters=("a=1,2", "b")))
+    argv = qemu_argv(QemuPlan(name="a", accelerator="kvm", boot=FIRMWARE, boot_parameters=("a=1,2", "b")))
     assert pairs(argv, "-smbios") == ["type=11,value=io.systemd.boot.kernel-cmdline-extra=a=1,,2 b"]
+
+
+def test_an_emulated_timer_is_not_checked() -> None:
+    argv = qemu_argv(QemuPlan(name="a", accelerator="tcg", boot=FIRMWARE, boot_parameters=("b",)))
+    assert pairs(argv, "-smbios") == ["type=11,value=io.systemd.boot.kernel-cmdline-extra=b no_timer_check"]
 
 
 def test_serial_ports() -> None:
