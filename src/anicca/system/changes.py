@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError, RefusedError
-from anicca.system.boot import Esp, plan_boot
+from anicca.system.boot import Esp, plan_blessing, plan_boot
 from anicca.system.boot import Step as BootStep
 from anicca.system.generations import Generation, Seen
 
@@ -51,6 +51,16 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteGood:
+    """Remember a generation as the last one that was healthy after a boot."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"remember generation {self.number} as good"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
     """Remove a generation's link and manifest. Its objects go with the next collection."""
 
@@ -60,7 +70,7 @@ class Forget:
         return f"forget generation {self.generation.number} ({self.generation.system})"
 
 
-Change = Record | OnEsp | Point | Forget
+Change = Record | OnEsp | Point | NoteGood | Forget
 
 
 def plan_next(
@@ -102,6 +112,18 @@ def plan_return(
         raise AniccaError(what, hint="anicca generations lists them")
     # Whoever goes back has seen it boot before, unless it used up its tries: then they are counted again.
     return _onto(seen, esp, target, want, current=current, counted=any(n.failed for n in esp.names_of(target.number)))
+
+
+def plan_blessed(seen: Seen, esp: Esp) -> tuple[Change, ...]:
+    """The booted generation has proven healthy: its boots are not counted any more, and it is the last good one."""
+    numbers = [one.number for one in seen.generations if one.system == seen.booted]
+    # Several generations can have one system: the one whose boots are counted is the one that was booted.
+    counted = [number for number in numbers if any(name.left is not None for name in esp.names_of(number))]
+    if not numbers:
+        return ()
+    number = (counted or numbers)[-1]
+    steps = tuple(OnEsp(step=step) for step in plan_blessing(esp, number))
+    return steps if seen.good == number else (NoteGood(number=number), *steps)
 
 
 def plan_forgetting(

@@ -15,7 +15,7 @@ from anicca import __version__, fs
 from anicca.errors import AniccaError, RefusedError
 from anicca.store import locks, profiles
 from anicca.store.path import StorePath
-from anicca.system.changes import Change, Forget, OnEsp, Point, Record
+from anicca.system.changes import Change, Forget, NoteGood, OnEsp, Point, Record
 from anicca.system.generations import Generation, Seen
 from anicca.system.reading import System
 from anicca.system.switching.esp import carry_out, read_esp, want
@@ -183,6 +183,9 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
                 carry_out([step], places.boot)
             case Point(number=number):
                 profiles.switch(places.profile, number)
+            case NoteGood(number=number):
+                places.state.mkdir(parents=True, exist_ok=True)
+                fs.write_atomic(places.state / "good", f"{number}\n".encode())
             case Forget(generation=generation):
                 _link(places, generation.number).unlink(missing_ok=True)
                 fs.sync_directory(places.profile.parent)
@@ -190,12 +193,6 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
             case _:
                 assert_never(change)
         after(change)
-
-
-def note_good(places: HostPlaces, number: int) -> None:
-    """Remember that a generation has proven healthy after a boot."""
-    places.state.mkdir(parents=True, exist_ok=True)
-    fs.write_atomic(places.state / "good", f"{number}\n".encode())
 
 
 def read_manifest(places: HostPlaces, number: int) -> dict[str, object] | None:

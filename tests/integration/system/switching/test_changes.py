@@ -12,7 +12,7 @@ from anicca import process
 from anicca.errors import AniccaError, RefusedError
 from anicca.store import gc as store_gc
 from anicca.system.boot import _named
-from anicca.system.changes import Change, plan_forgetting, plan_next, plan_return
+from anicca.system.changes import Change, NoteGood, plan_blessed, plan_forgetting, plan_next, plan_return
 from anicca.system.generations import Seen, plan_deletion
 from anicca.system.switching.esp import read_esp
 from anicca.system.switching.host import (
@@ -23,7 +23,6 @@ from anicca.system.switching.host import (
     current_number,
     hold,
     look,
-    note_good,
     read_manifest,
 )
 
@@ -218,7 +217,7 @@ def test_nothing_before_the_first(host: SmallHost) -> None:
 def test_proven_good_it_is_what_comes_if_the_next_fails(host: SmallHost) -> None:
     places = host.places
     host.add(NEW)
-    note_good(places, 2)
+    apply([NoteGood(number=2)], places)
     host.add(SystemText(initrd="initrd 3"))
     (entry,) = [name for name in read_esp(places.boot).entries if name.generation == 3]
     assert (entry.rank, entry.left) == (0, 3)
@@ -227,3 +226,18 @@ def test_proven_good_it_is_what_comes_if_the_next_fails(host: SmallHost) -> None
     following = read_esp(places.boot).next_boot()
     assert following is not None
     assert following.generation == 2
+
+
+def test_a_healthy_boot_is_remembered_once(host: SmallHost) -> None:
+    places = host.places
+    host.add(NEW)
+    host.run(2)
+    esp = read_esp(places.boot)
+    steps = plan_blessed(look(places, esp), esp)
+    assert [type(step).__name__ for step in steps] == ["NoteGood", "OnEsp"]
+    apply(steps, places)
+    esp = read_esp(places.boot)
+    seen = look(places, esp)
+    assert seen.good == 2
+    assert (places.boot / "loader/entries/anicca-2.conf").exists()
+    assert plan_blessed(seen, esp) == ()
