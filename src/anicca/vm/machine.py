@@ -29,6 +29,7 @@ TAIL_LINES = 40
 """How many of the console's last lines an error keeps."""
 _POLL_SECONDS = 0.2
 _START_TRIES = 3
+_LOGIN_SECONDS = 60.0
 _TERMINAL_CODES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\r\x00-\x08]"
 )
@@ -239,19 +240,25 @@ class Machine:
             if not self.is_running():
                 raise self._error("switched off before ssh was up")
             if ssh_answers(access.port, 5):
-                tried = process.run(
-                    ssh_argv(access, "true"), check=False, timeout_seconds=max(30.0, deadline - time.monotonic())
-                )
-                if tried.status == 0:
+                last = self._try_login(access)
+                if not last:
                     return
-                last = tried.stderr.decode("utf-8", "replace").strip()
-                if "HOST IDENTIFICATION HAS CHANGED" in last or "Host key verification failed" in last:
-                    raise HostKeyChangedError(
-                        f"{self.config.name}: the guest has another host key than before", detail=last
-                    )
             if time.monotonic() > deadline:
                 raise self._error(f"no ssh within {timeout_seconds:g} s: {last}")
             time.sleep(_POLL_SECONDS)
+
+    def _try_login(self, access: SshAccess) -> str:
+        """Log in once: nothing if that works, else why it does not."""
+        try:
+            tried = process.run(ssh_argv(access, "true"), check=False, timeout_seconds=_LOGIN_SECONDS)
+        except process.ProgramError as error:
+            return str(error)
+        if tried.status == 0:
+            return ""
+        said = tried.stderr.decode("utf-8", "replace").strip()
+        if "HOST IDENTIFICATION HAS CHANGED" in said or "Host key verification failed" in said:
+            raise HostKeyChangedError(f"{self.config.name}: the guest has another host key than before", detail=said)
+        return said or f"ssh ended with status {tried.status}"
 
     def run(
         self, command: str, *, stdin: bytes | None = None, timeout_seconds: float = 120, check: bool = True
