@@ -12,7 +12,7 @@ import os
 import shutil
 import struct
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,12 @@ case $deed in
         dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
         while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync
         ;;
+    plant)
+        umount /home/user/.keys
+        rmdir /nix/persist/home/user/.keys
+        ln -s /etc /nix/persist/home/user/.keys
+        chmod 777 /nix/persist/var/kept; chown 9:9 "/nix/persist/var/one file"; sync
+        ;;
     sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
 esac
 echo end
@@ -121,6 +127,15 @@ class Bench:
         self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
     ) -> Word:
         """Boot, until the host has switched the machine off or (with `cut`) asks for its power to be cut."""
+        text, console, taken = self.run(disk, deed=deed, parameters=parameters, seconds=seconds, cut=cut)
+        lines = {key: rest for key, _, rest in (line.partition(" ") for line in text.splitlines())}
+        assert "end" in lines or (cut and "cut-me" in lines), f"no word from the host\n{console[-6000:]}\n{text}"
+        return Word(guard=json.loads(lines["guard"]), lines=lines, console=console, seconds=taken)
+
+    def run(
+        self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
+    ) -> tuple[str, str, float]:
+        """Boot likewise, or until the initrd gives up; the host's words, the console and the seconds it took."""
         run = disk.parent
         console, words = run / "console.log", run / "words"
         for path in (console, words):
@@ -149,10 +164,7 @@ class Bench:
         finally:
             child.kill()
         text = words.read_text(errors="replace").replace("\r", "")
-        told = console.read_text(errors="replace")
-        lines = {key: rest for key, _, rest in (line.partition(" ") for line in text.splitlines())}
-        assert "end" in lines or (cut and "cut-me" in lines), f"no word from the host\n{told[-6000:]}\n{text}"
-        return Word(guard=json.loads(lines["guard"]), lines=lines, console=told, seconds=time.monotonic() - started)
+        return text, console.read_text(errors="replace"), time.monotonic() - started
 
 
 @pytest.fixture(scope="session")
@@ -278,6 +290,14 @@ def bench(dracut_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     (work / "host").mkdir()
     make_disk(work / "disk.img", work / "host")
     return Bench(kernel=find_kernel(dracut_tree), initrd=work / "initrd", disk=work / "disk.img")
+
+
+@pytest.fixture(scope="session")
+def booted(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Word]:
+    """The same machine after its first boot, in which junk was strewn over the root, and what it said then."""
+    disk = bench.copy(tmp_path_factory.mktemp("booted"))
+    word = bench.boot(disk, deed="junk")
+    return replace(bench, disk=disk), word
 
 
 @dataclass(frozen=True, kw_only=True)

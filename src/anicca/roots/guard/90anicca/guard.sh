@@ -87,13 +87,13 @@ attempt() {
 
 # hand_over: 0 with a blank root mounted, 1 if there is none, 124 if the filesystem hangs.
 hand_over() {
-    bounded 30 attempt "$options"
+    bounded 60 attempt "$options"
     over=$?
     if [ "$over" = 2 ]; then # perhaps it was one of the options
         over_options=$options
         backend_minimum
         if [ "$options" != "$over_options" ]; then
-            bounded 30 attempt "$options"
+            bounded 60 attempt "$options"
             over=$?
         fi
         [ "$over" = 0 ] || options=$over_options
