@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from anicca.debian.lock import Change, Lock, allocate, diff_pins, lock_path, rea
 from anicca.debian.tree import plan_tree
 from anicca.declare.check import check_ids
 from anicca.declare.spec import resolution_key
-from anicca.errors import DeclarationError, Fault, Place
+from anicca.errors import DeclarationError, Fault, Place, UsageError
 from anicca.fs import write_atomic
 from anicca.system.build import realise
 
@@ -58,6 +59,8 @@ def resolve(
     moving = set(update or ())
     old_packages = () if old is None or everything else old.packages
     old_tools = () if old is None or everything else old.toolchain
+    if old is not None:
+        _check_pinned(moving, {pin.name for pin in (*old.packages, *old.toolchain)})
     held = [pin for pin in old_packages if pin.name not in moving]
     held_tools = [pin for pin in old_tools if pin.name not in moving]
     with open_apt(apt_directory, wish, mirrors, report) as apt:
@@ -79,6 +82,17 @@ def resolve(
         users={} if old is None else old.users,
         groups={} if old is None else old.groups,
     )
+
+
+def _check_pinned(names: Collection[str], pinned: Collection[str]) -> None:
+    """Raise `UsageError` for packages that are to move and are not pinned at all."""
+    unknown = sorted(set(names) - set(pinned))
+    if unknown:
+        near = [match for name in unknown for match in difflib.get_close_matches(name, pinned, n=2)]
+        raise UsageError(
+            f"the lock has no {', '.join(unknown)} that could be updated",
+            hint="did you mean " + " or ".join(near) + "?" if near else "add new packages to the declaration",
+        )
 
 
 def wish_of(spec: Spec) -> Wish:

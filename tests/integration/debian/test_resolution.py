@@ -20,7 +20,7 @@ from anicca.debian.lock import Lock, diff_pins
 from anicca.debian.resolve import TOOLCHAIN
 from anicca.declare.root import F2fs
 from anicca.declare.spec import DiskSpec, Kernel, Spec
-from anicca.errors import AniccaError, DeclarationError, Place
+from anicca.errors import AniccaError, DeclarationError, Place, UsageError
 from anicca.events import Event, Notice
 from anicca.system.locking import resolve, wish_of
 from anicca.system.successors import find_successors
@@ -188,6 +188,13 @@ def test_update_of_one_package_moves_that_one(world: World) -> None:
     new = world.lock(spec("foo", "bar"), old, update=["bar"])
     assert moves(old, new) == ["bar 1.0 1.1"]
     assert new.epoch == EPOCH + 2 * 86_400
+
+
+def test_update_of_a_package_that_is_not_pinned_is_refused_with_near_ones(world: World) -> None:
+    old = world.lock(spec("foo", "bar"))
+    with pytest.raises(UsageError, match="the lock has no libfo that could be updated") as caught:
+        world.lock(spec("foo", "bar"), old, update=["libfo", "bar"])
+    assert caught.value.faults[0].hint == "did you mean libfoo?"
 
 
 def test_update_of_all_moves_all(world: World) -> None:
