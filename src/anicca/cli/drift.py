@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,29 +15,55 @@ from anicca.errors import UsageError
 if TYPE_CHECKING:
     from anicca.cli.context import Context
     from anicca.drift.findings import Findings
+    from anicca.drift.remote import Host
 
 DRIFT, NOT_SEEN = 4, 1
-DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command
 @click.option("--root", type=DIRECTORY, help="Look at the Debian root in DIR instead of this host.", metavar="DIR")
+@click.option("--host", help="Look at another host over ssh; it needs python3, nothing else.", metavar="USER@HOST")
+@click.option("--ssh", "ssh_command", default="ssh", show_default=True, help="The ssh command for --host.")
+@click.option("--sudo", is_flag=True, help="With --host: look as root, by sudo without a password.")
 @click.option("--summary", is_flag=True, help="Only how much of what.")
 @click.option("--all", "everything", is_flag=True, help="Every difference, one a line.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Do not go into other filesystems mounted below the root.")
 @click.pass_obj
-def drift(context: Context, *, root: Path | None, summary: bool, everything: bool, one_file_system: bool) -> None:
+def drift(
+    context: Context,
+    *,
+    root: Path | None,
+    host: str | None,
+    ssh_command: str,
+    sudo: bool,
+    summary: bool,
+    everything: bool,
+    one_file_system: bool,
+) -> None:
     """Show every difference between a filesystem and what its system says must be there.
 
     What must be there comes from the anicca system where there is one, else from dpkg's own records. Exits with 4 if
     there is drift, with 1 if there is none but something could not be read.
     """
-    from anicca.drift.examine import examine  # noqa: PLC0415
+    from anicca.drift.examine import examine, examine_host  # noqa: PLC0415
 
     if summary and everything:
         raise UsageError("--summary and --all exclude each other")
-    findings = examine(root or Path("/"), cross_mounts=not one_file_system, report=context.report)
+    cross = not one_file_system
+    if host is None:
+        findings = examine(root or Path("/"), cross_mounts=cross, report=context.report)
+    else:
+        there = reach(host, ssh_command, sudo=sudo)
+        findings = examine_host(there, root=str(root or "/"), cross_mounts=cross, report=context.report)
     show(context, findings, everything=everything, summary=summary)
+
+
+def reach(host: str, ssh_command: str, *, sudo: bool) -> Host:
+    """How a host that was named is reached."""
+    from anicca.drift.remote import ssh  # noqa: PLC0415
+
+    return replace(ssh(host, shlex.split(ssh_command)), sudo=sudo)
 
 
 def show(context: Context, findings: Findings, *, everything: bool = False, summary: bool = False) -> None:

@@ -11,7 +11,11 @@ from anicca.drift.rules import Judgement, judge
 from anicca.drift.scan import Options, Scan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anicca.drift.entry import Entry
     from anicca.drift.expect import Expectation
+    from anicca.drift.mounts import Mount
 
 NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
 """Kinds that say that nothing can be said."""
@@ -62,21 +66,28 @@ def look(root: bytes, expectation: Expectation, options: Options | None = None) 
     declared = {one.path for one in entries}
     options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""))
     scan = Scan(root, options)
-    return weigh(expectation._replace(entries=entries), scan, declared)
+    return weigh(expectation._replace(entries=entries), seen_by(scan), declared)
 
 
-def weigh(expectation: Expectation, scan: Scan, declared: set[bytes] | None = None) -> Findings:
-    """Compare a scan to an expectation, whatever its digests; entries are taken as they come."""
+class Seen(NamedTuple):
+    """What was seen of a root: here and now, on another host, or in an old baseline."""
+
+    entries: Iterable[Entry]
+    mounts: tuple[Mount, ...] = ()
+    visited: tuple[bytes, ...] = ()
+    sees_beneath: bool = True
+
+
+def seen_by(scan: Scan) -> Seen:
+    """What a scan sees."""
+    return Seen(scan, tuple(scan.mounts), tuple(mount.path for mount in scan.visited), scan.sees_beneath)
+
+
+def weigh(expectation: Expectation, seen: Seen, declared: set[bytes] | None = None) -> Findings:
+    """Compare what is seen to an expectation; entries are taken as they come."""
     tally = Tally()
-    found = compare(
-        expectation,
-        scan,
-        scan.mounts,
-        [mount.path for mount in scan.visited],
-        sees_beneath=scan.sees_beneath,
-        tally=tally,
-    )
-    return judged(expectation, found, tally, declared or set(), sees_beneath=scan.sees_beneath)
+    found = compare(expectation, seen.entries, seen.mounts, seen.visited, sees_beneath=seen.sees_beneath, tally=tally)
+    return judged(expectation, found, tally, declared or set(), sees_beneath=seen.sees_beneath)
 
 
 def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:

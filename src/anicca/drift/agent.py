@@ -1,0 +1,74 @@
+"""What runs on another host: a look at its root, answered on stdout. Standard library only, sent as source by `remote`.
+
+The answer follows a line with MARK, whatever a login prints before. A drift look answers in JSON. A scan answers in
+lines under zlib: one with the facts, then one an entry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from anicca.drift.facts import expectation_for, facts_of
+from anicca.drift.findings import look, to_record
+from anicca.drift.lines import put_path, to_state, with_time
+from anicca.drift.scan import Options, Scan
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+MARK = b"\nanicca-drift-answer\n"
+
+
+def main(request: dict[str, Any]) -> None:
+    """Do what is asked and answer; what cannot be done is answered too."""
+    out = sys.stdout.buffer
+    out.write(MARK)
+    top = os.fsencode(request["root"])
+    options = Options(cross_mounts=request["cross_mounts"], polite=True)
+    try:
+        if request["what"] == "drift":
+            record = to_record(look(top, expectation_for(top), options))
+            out.write(json.dumps({"facts": facts_of(top), "findings": record}).encode())
+        else:
+            answer_scan(top, options, out)
+    except (OSError, ValueError, KeyError) as error:
+        out.write(json.dumps({"error": str(error)}).encode())
+    out.flush()
+
+
+def answer_scan(top: bytes, options: Options, out: BinaryIO) -> None:
+    """Everything about a root, with every file's digest."""
+    scan = Scan(top, options._replace(want=lambda _path, _seen: "sha256"))
+    packer = zlib.compressobj(1)
+    header = {
+        "facts": facts_of(top),
+        "sees_beneath": scan.sees_beneath,
+        "mounts": [_mount(mount) for mount in scan.mounts],
+        "visited": [_path(mount.path) for mount in scan.visited],
+    }
+    out.write(packer.compress(json.dumps(header).encode() + b"\n"))
+    leaders: dict[tuple[int, int], bytes] = {}
+    for entry in scan:
+        leader = b""
+        if entry.nlink > 1 and entry.mode and not stat.S_ISDIR(entry.mode):
+            leader = leaders.setdefault((entry.dev, entry.ino), entry.path)
+        out.write(packer.compress(with_time(to_state(entry, leader), entry).encode()))
+    out.write(packer.flush())
+
+
+def _path(path: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    put_path(record, "path", path)
+    return record
+
+
+def _mount(mount: Any) -> dict[str, Any]:
+    record = {name: getattr(mount, name) for name in ("number", "device", "options", "kind")}
+    for name in ("root", "path", "source"):
+        put_path(record, name, getattr(mount, name))
+    return record

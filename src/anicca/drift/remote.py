@@ -1,0 +1,147 @@
+"""The same look on another host: our own modules are sent as source over ssh to its Python, nothing is installed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anicca import process
+from anicca.drift.agent import MARK
+from anicca.drift.findings import Findings, Seen, from_record
+from anicca.drift.lines import from_line, get_path
+from anicca.drift.mounts import Mount
+from anicca.errors import AniccaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from anicca.drift.entry import Entry
+
+MODULES = (
+    *("entry", "mounts", "view", "content", "scan", "expect", "compare", "inside", "records", "rules", "lines"),
+    *("dpkg", "system", "facts", "findings", "agent"),
+)
+"""Each after those it imports. They use nothing but the standard library of Python 3.9."""
+
+LOADER = """\
+import sys, types
+for name, source in SOURCES:
+    module = types.ModuleType(name)
+    module.__path__ = []
+    sys.modules[name] = module
+    above, _, last = name.rpartition(".")
+    if above:
+        setattr(sys.modules[above], last, module)
+    exec(compile(source, "<%s>" % name, "exec"), module.__dict__)
+sys.modules["anicca.drift.agent"].main(REQUEST)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """How to reach a host's Python: the command before it (`ssh user@host`; nothing: this machine), sudo or not."""
+
+    reach: tuple[str, ...]
+    name: str
+    python: str = "python3"
+    sudo: bool = False
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command that reads a program from stdin."""
+        sudo = ("sudo", "-n") if self.sudo else ()
+        return (*self.reach, *sudo, self.python, "-I", "-S", "-")
+
+
+def make_program(request: dict[str, Any]) -> bytes:
+    """The whole program for a request, as one source."""
+    here = Path(__file__).parent
+    sources = [("anicca", ""), ("anicca.drift", "")]
+    sources += [(f"anicca.drift.{name}", (here / f"{name}.py").read_text()) for name in MODULES]
+    return f"SOURCES = {sources!r}\nREQUEST = {request!r}\n{LOADER}".encode()
+
+
+def look_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tuple[dict[str, str], Findings]:
+    """The facts of a host's root and its drift. Raises `AniccaError`."""
+    answer = _ask(host, {"what": "drift", "root": root, "cross_mounts": cross_mounts})
+    try:
+        record = json.loads(answer)
+        if "error" in record:
+            raise AniccaError(f"{host.name}: {record['error']}")
+        return record["facts"], from_record(record["findings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _garbled(host) from error
+
+
+def scan_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tuple[dict[str, str], Seen]:
+    """The facts of a host's root and all that is in it, with digests. Raises `AniccaError`, later too."""
+    answer = _ask(host, {"what": "scan", "root": root, "cross_mounts": cross_mounts})
+    if answer.startswith(b"{"):
+        raise AniccaError(f"{host.name}: {json.loads(answer).get('error')}")
+    lines = _unpacked(host, answer)
+    try:
+        header = json.loads(next(lines))
+        mounts = tuple(_mount(record) for record in header["mounts"])
+        visited = tuple(get_path(record, "path") for record in header["visited"])
+        return header["facts"], Seen(_entries(lines), mounts, visited, header["sees_beneath"])
+    except (StopIteration, ValueError, KeyError) as error:
+        raise _garbled(host) from error
+
+
+def _ask(host: Host, request: dict[str, Any]) -> bytes:
+    done = process.run(host.argv, stdin=make_program(request), check=False)
+    _, mark, answer = done.stdout.partition(MARK)
+    if done.status != 0 or not mark:
+        raise AniccaError(
+            f"{host.name}: no answer (status {done.status})",
+            detail=done.stderr.decode("utf-8", "replace").strip() or None,
+            hint="it takes ssh without a question, and python3 on the host",
+        )
+    return answer
+
+
+def _unpacked(host: Host, answer: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    rest = b""
+    for at in range(0, len(answer), 1 << 16):
+        try:
+            lines = (rest + unpacker.decompress(answer[at : at + (1 << 16)])).split(b"\n")
+        except zlib.error as error:
+            raise _garbled(host) from error
+        rest = lines.pop()
+        yield from lines
+    if not unpacker.eof or rest:
+        # A scan that was cut off must not look like a host with less on it.
+        raise _garbled(host)
+
+
+def _entries(lines: Iterator[bytes]) -> Iterator[Entry]:
+    numbers: dict[bytes, int] = {}
+    for line in lines:
+        entry, leader = from_line(line)
+        yield entry._replace(ino=numbers.setdefault(leader, len(numbers) + 1)) if leader else entry
+
+
+def _mount(record: dict[str, Any]) -> Mount:
+    return Mount(
+        number=record["number"],
+        device=record["device"],
+        root=get_path(record, "root"),
+        path=get_path(record, "path"),
+        options=record["options"],
+        kind=record["kind"],
+        source=get_path(record, "source"),
+    )
+
+
+def _garbled(host: Host) -> AniccaError:
+    return AniccaError(f"{host.name}: the answer is cut off or not ours")
+
+
+def ssh(host: str, command: Sequence[str] = ("ssh",)) -> Host:
+    """A host by ssh, never asking for a password."""
+    # `--` so that no host name is taken for an option.
+    return Host(reach=(*command, "-o", "BatchMode=yes", "--", host), name=host)

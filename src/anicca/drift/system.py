@@ -1,0 +1,141 @@
+"""What the root of an anicca host must have: its seed, exactly, and nothing else but what programs write while it runs.
+
+Read from the system object: the tree's manifest (docs/internals/tree.md), the spec, and layout/persist. /usr and /etc
+are read-only mounts of their own; here they are mount points.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from anicca.drift import records
+from anicca.drift.entry import is_below, parent
+from anicca.drift.expect import Expectation, Expected, in_order
+
+if TYPE_CHECKING:
+    from anicca.drift.inside import Root
+
+CURRENT = b"/run/anicca/system"
+ELSEWHERE = {
+    b"/boot": 0o755,
+    b"/dev": 0o755,
+    b"/etc": 0o755,
+    b"/nix": 0o755,
+    b"/proc": 0o555,
+    b"/run": 0o755,
+    b"/sys": 0o555,
+    b"/tmp": 0o1777,
+    b"/usr": 0o755,
+}
+"""Mount points of the seed: what is in them is not the root's."""
+MOUNTED = frozenset((*ELSEWHERE, b"/nix/store", b"/dev/shm"))
+MERGED = (b"/bin", b"/sbin", b"/lib", b"/lib64")
+
+
+def read_expectation(root: Root) -> Expectation:
+    """What the running system's seed has. Raises `OSError`, or `ValueError` or `KeyError` for a damaged object."""
+    system = root.real(CURRENT)
+    reading = _Reading(root, system)
+    reading.add_mount_points()
+    for line in root.read(system + b"/manifest.jsonl").splitlines():
+        reading.add_tree(json.loads(line))
+    spec = json.loads(root.read(system + b"/spec.json"))
+    for path, declared in spec["files"].items():
+        if not path.startswith("/etc/"):
+            reading.add_declared(path.encode(), declared)
+    kept = reading.add_persisted(root.read(system + b"/layout/persist"))
+    reading.add_parents()
+    return Expectation(
+        name=f"the system of {spec['name']}",
+        entries=in_order(reading.found),
+        mounts=MOUNTED | kept,
+        below=tuple(sorted(kept)),
+    )
+
+
+class _Reading:
+    def __init__(self, root: Root, system: bytes) -> None:
+        self.root = root
+        self.found: dict[bytes, Expected] = {}
+        self._users = records.parse_names(root.read(b"/etc/passwd"))
+        self._groups = records.parse_names(root.read(b"/etc/group"))
+        self._links: dict[int, list[bytes]] = {}
+        self._system = system
+
+    def add_mount_points(self) -> None:
+        """The root itself and the directories over which the system is mounted."""
+        for path, mode in {b"/": 0o755, **ELSEWHERE}.items():
+            self.found[path] = Expected(path, "seed", kinds=("directory",), mode=mode, uid=0, gid=0)
+
+    def add_tree(self, record: dict[str, Any]) -> None:
+        """An entry of the tree, if it is laid out on the root."""
+        path = record["path"].encode("utf-8", "surrogateescape")
+        if any(is_below(path, top) for top in ELSEWHERE) or path == b"/":
+            return
+        kind = record["kind"]
+        content = b""
+        if kind == "file" and record.get("source"):
+            content = self.root.read(record["source"].encode("utf-8", "surrogateescape"))
+        attributes = sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())
+        self.found[path] = Expected(
+            path=path,
+            origin="seed",
+            kinds=(kind,),
+            mode=None if kind == "symlink" else int(record["mode"], 8),
+            uid=self._users.get(record["user"]),
+            gid=self._groups.get(record["group"]),
+            size=len(content) if kind == "file" else None,
+            targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
+            xattrs=tuple(attributes),
+            digests=(f"sha256:{hashlib.sha256(content).hexdigest()}",) if kind == "file" else (),
+        )
+
+    def add_declared(self, path: bytes, declared: dict[str, Any]) -> None:
+        """A declared file, link or directory on the root."""
+        kind = {"file": "file", "link": "symlink", "directory": "directory"}[declared["type"]]
+        content = _content(declared)
+        self.found[path] = Expected(
+            path=path,
+            origin="declared",
+            kinds=(kind,),
+            mode=None if kind == "symlink" else int(declared["mode"], 8),
+            uid=self._users.get(declared.get("owner", "root")),
+            gid=self._groups.get(declared.get("group", "root")),
+            targets=(declared["target"].encode(),) if kind == "symlink" else (),
+            xattrs=(),
+            digests=(f"sha256:{hashlib.sha256(content).hexdigest()}",) if kind == "file" else (),
+        )
+
+    def add_persisted(self, lines: bytes) -> frozenset[bytes]:
+        """The mount points of persisted paths, which may have any owner; their content is the host's own."""
+        paths = set()
+        for line in lines.splitlines():
+            kind, mode, uid, gid, path = line.split(b" ", 4)
+            self.found[path] = Expected(
+                path=path,
+                origin="persisted",
+                kinds=("directory" if kind == b"d" else "file",),
+                mode=int(mode, 8) if kind == b"d" else None,
+                uid=int(uid),
+                gid=int(gid),
+            )
+            paths.add(path)
+        return frozenset(paths)
+
+    def add_parents(self) -> None:
+        """The directories that lead to what is laid out."""
+        for path in list(self.found):
+            at = parent(path)
+            while at not in self.found:
+                self.found[at] = Expected(at, "seed", kinds=("directory",), mode=0o755, uid=0, gid=0)
+                at = parent(at)
+
+
+def _content(declared: dict[str, Any]) -> bytes:
+    content = declared.get("content", "")
+    if isinstance(content, dict):
+        return base64.b64decode(next(iter(content.values())))
+    return bytes(content.encode())
