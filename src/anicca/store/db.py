@@ -114,7 +114,7 @@ class Database:
 
     def all_valid(self) -> list[StorePath]:
         """Every valid path, sorted."""
-        return [StorePath.parse(text) for (text,) in self._all("select path from ValidPaths order by path")]
+        return [_path(text) for (text,) in self._all("select path from ValidPaths order by path")]
 
     def infos(self, paths: Collection[StorePath] | None = None) -> dict[StorePath, PathInfo]:
         """What is known of those of `paths` that are valid (None: of all)."""
@@ -130,7 +130,7 @@ class Database:
         )
         references: dict[int, list[StorePath]] = {}
         for referrer, text in pairs:
-            references.setdefault(referrer, []).append(StorePath.parse(text))
+            references.setdefault(referrer, []).append(_path(text))
         found = (_info(row, references.get(row[0], ())) for row in rows)
         return {info.path: info for info in found}
 
@@ -143,7 +143,7 @@ class Database:
             " select v.path from C join ValidPaths v on v.id = C.id",
             _texts(paths),
         )
-        return {StorePath.parse(text) for (text,) in rows}
+        return {_path(text) for (text,) in rows}
 
     def referrers(self, path: StorePath) -> set[StorePath]:
         """The objects that refer to `path`, itself too where it does."""
@@ -152,32 +152,26 @@ class Database:
             " where v.path = ?",
             str(path),
         )
-        return {StorePath.parse(text) for (text,) in rows}
-
-    def references(self) -> Iterator[tuple[str, str]]:
-        """All pairs of referrer and reference, as texts: the whole graph at once."""
-        yield from self._all(
-            "select a.path, b.path from Refs r"
-            " join ValidPaths a on a.id = r.referrer join ValidPaths b on b.id = r.reference"
-        )
+        return {_path(text) for (text,) in rows}
 
     def derivation_outputs(self, drv: StorePath) -> dict[str, StorePath]:
         """The outputs that a valid `.drv` names."""
         rows = self._all(
             "select o.id, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where v.path = ?", str(drv)
         )
-        return {name: StorePath.parse(text) for name, text in rows}
+        return {name: _path(text) for name, text in rows}
 
-    def all_derivation_outputs(self) -> list[tuple[str, str]]:
-        """All pairs of a valid `.drv` and an output it names, as texts."""
-        return self._all("select v.path, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv")
+    def all_derivation_outputs(self) -> list[tuple[StorePath, StorePath]]:
+        """All pairs of a valid `.drv` and an output it names."""
+        rows = self._all("select v.path, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv")
+        return [(_path(drv), _path(out)) for drv, out in rows]
 
     def derivers(self, output: StorePath) -> set[StorePath]:
         """The valid derivations that have `output` as an output."""
         rows = self._all(
             "select v.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where o.path = ?", str(output)
         )
-        return {StorePath.parse(text) for (text,) in rows}
+        return {_path(text) for (text,) in rows}
 
     def has_name(self, name: str) -> bool:
         """Whether some valid path has this name."""
@@ -189,7 +183,7 @@ class Database:
         """The valid path with this hash part."""
         prefix = f"/nix/store/{hash_part}"
         rows = self._all("select path from ValidPaths where path >= ? limit 1", prefix)
-        return StorePath.parse(rows[0][0]) if rows and rows[0][0].startswith(prefix + "-") else None
+        return _path(rows[0][0]) if rows and rows[0][0].startswith(prefix + "-") else None
 
     def register(
         self, infos: Collection[PathInfo], derivations: Mapping[StorePath, Mapping[str, StorePath]] | None = None
@@ -259,16 +253,26 @@ def _row(info: PathInfo) -> tuple[str, str, int, str | None, int | None, int | N
     )
 
 
+def _path(text: object) -> StorePath:
+    try:
+        return StorePath.parse(str(text))
+    except ValueError as error:
+        raise AniccaError(f"the store's database is damaged: {error}") from error
+
+
 def _info(row: tuple[Any, ...], references: Iterable[StorePath]) -> PathInfo:
     _id, path, nar_hash, time, deriver, size, ultimate, sigs, content_address = row
-    return PathInfo(
-        path=StorePath.parse(path),
-        nar_hash=Hash.parse(nar_hash),
-        nar_size=size or 0,
-        references=frozenset(references),
-        deriver=StorePath.parse(deriver) if deriver else None,
-        registration_time=time,
-        ultimate=bool(ultimate),
-        signatures=tuple(sigs.split()) if sigs else (),
-        content_address=content_address,
-    )
+    try:
+        return PathInfo(
+            path=_path(path),
+            nar_hash=Hash.parse(str(nar_hash)),
+            nar_size=int(size or 0),
+            references=frozenset(references),
+            deriver=_path(deriver) if deriver else None,
+            registration_time=int(time),
+            ultimate=bool(ultimate),
+            signatures=tuple(str(sigs).split()) if sigs else (),
+            content_address=str(content_address) if content_address else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise AniccaError(f"the store's database is damaged at {path}: {error}") from error

@@ -56,8 +56,8 @@ def _live(db: Database, roots: Iterable[StorePath], *, keep_derivations: bool, k
     if not keep_derivations and not keep_outputs:
         return live
     outputs_of: dict[StorePath, list[StorePath]] = {}
-    for drv_text, out in db.all_derivation_outputs():
-        outputs_of.setdefault(StorePath.parse(drv_text), []).append(StorePath.parse(out))
+    for drv, out in db.all_derivation_outputs():
+        outputs_of.setdefault(drv, []).append(out)
     deriver = {path: info.deriver for path, info in db.infos({o for all_ in outputs_of.values() for o in all_}).items()}
     while True:
         more: set[StorePath] = set()

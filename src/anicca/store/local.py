@@ -138,9 +138,9 @@ class LocalStore:
                 fs.write_atomic(schema, SCHEMA_VERSION.encode())
             if create:
                 locks.lock(self._big_lock, exclusive=False)
-        except PermissionError as error:
+        except OSError as error:
             raise AniccaError(
-                f"{error.filename}: permission denied",
+                f"{error.filename or directory}: {error.strerror}",
                 hint="run as root for /nix/store, or use a store of your own with --store DIR",
             ) from error
 
