@@ -87,7 +87,7 @@ def compare(old: System, new: System, *, size_of: Callable[[str], int] = lambda 
             {p: f"{one.kind} {one.mode:04o} {one.uid}:{one.gid}" for p, one in old.persist.items()},
             {p: f"{one.kind} {one.mode:04o} {one.uid}:{one.gid}" for p, one in new.persist.items()},
         ),
-        boot=_compare_boot(old, new),
+        boot=compare_boot(old, new),
     )
 
 
@@ -231,7 +231,8 @@ def _show(value: Any) -> str:
     return "none" if value in (None, "") else str(value)
 
 
-def _compare_boot(old: System, new: System) -> tuple[PathChange, ...]:
+def compare_boot(old: System, new: System) -> tuple[PathChange, ...]:
+    """Kernel, initrd and command line, but for the name of the system itself."""
     found = []
     if _differ(old.kernel, new.kernel):
         same = old.kernel_version == new.kernel_version

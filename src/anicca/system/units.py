@@ -61,15 +61,17 @@ OWN_FILES = {
     "systemd-journald.service": ("/etc/systemd/journald.conf",),
     "systemd-logind.service": ("/etc/systemd/logind.conf",),
     "systemd-timesyncd.service": ("/etc/systemd/timesyncd.conf",),
-    "systemd-udevd.service": ("/etc/udev",),
-    "systemd-sysctl.service": ("/etc/sysctl.d", "/etc/sysctl.conf"),
-    "systemd-modules-load.service": ("/etc/modules-load.d", "/etc/modules"),
-    "systemd-tmpfiles-setup.service": ("/etc/tmpfiles.d",),
-    "systemd-binfmt.service": ("/etc/binfmt.d",),
+    "systemd-udevd.service": ("/etc/udev", "/usr/lib/udev/rules.d"),
+    "systemd-sysctl.service": ("/etc/sysctl.d", "/etc/sysctl.conf", "/usr/lib/sysctl.d"),
+    "systemd-modules-load.service": ("/etc/modules-load.d", "/etc/modules", "/usr/lib/modules-load.d"),
+    "systemd-binfmt.service": ("/etc/binfmt.d", "/usr/lib/binfmt.d"),
     "nftables.service": ("/etc/nftables.conf", "/etc/nftables.d"),
     "ssh.service": ("/etc/ssh/sshd_config",),
 }
 """Files that units read although neither their text nor their package says so; with `.d` after it as well."""
+
+TMPFILES = ("/etc/tmpfiles.d", "/usr/lib/tmpfiles.d")
+"""Their unit refuses to be restarted; what it does at boot is done by its program."""
 
 MANAGER_PROGRAM = "/usr/lib/systemd/systemd"
 MANAGER_FILES = ("/etc/systemd/system.conf",)
@@ -124,6 +126,8 @@ class UnitPlan:
     stop: tuple[Action, ...] = ()
     reexecute: tuple[str, ...] = ()
     """Why systemd itself starts anew, keeping all that runs."""
+    tmpfiles: tuple[str, ...] = ()
+    """Why systemd-tmpfiles makes again what is missing."""
     reload: tuple[Action, ...] = ()
     restart: tuple[Action, ...] = ()
     start: tuple[Action, ...] = ()
@@ -147,6 +151,9 @@ def plan_units(
     return UnitPlan(
         stop=tuple(stop),
         reexecute=planner.manager(),
+        tmpfiles=tuple(
+            f"{path} changed" for path in _few(p for p in (*changed.usr, *changed.etc) if _below(p, TMPFILES))
+        ),
         reload=tuple(reload),
         restart=tuple(restart),
         start=tuple(start),
@@ -205,6 +212,8 @@ class _Planner:
                 after.value("X-RestartIfChanged", "Unit")
             ):
                 waits.append(Action(unit=name, why=(*action.why, "its text says X-RestartIfChanged=no")))
+            elif is_yes(after.value("RefuseManualStop", "Unit")):
+                waits.append(Action(unit=name, why=(*action.why, "it refuses to be stopped by hand")))
             elif soft and one.is_up:
                 reload.append(action)
             else:
@@ -233,6 +242,7 @@ class _Planner:
         environment = {value.lstrip("-") for value in after.values("EnvironmentFile")}
         hard += [f"{path} changed" for path in _few(p for p in everywhere if _below(p, restarts) or p in environment)]
         soft = {p for p in everywhere if _below(p, reloads) or (p in self.changed.etc and _below(p, read))}
+        soft |= {p for p in self.changed.usr if _below(p, OWN_FILES.get(after.name, ()))}
         soft -= {p for p in soft if _below(p, restarts) or p in environment}
         return hard, [f"{path} changed" for path in _few(soft)]
 

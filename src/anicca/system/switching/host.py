@@ -151,6 +151,13 @@ def check_whole(places: HostPlaces, system: StorePath) -> None:
         )
 
 
+def check_running(seen: Seen) -> StorePath:
+    """The system that runs. Raises `RefusedError` where none does: this is no host of ours."""
+    if seen.running is None:
+        raise RefusedError("no system of anicca's runs here", hint="anicca image makes a host's first disk")
+    return seen.running
+
+
 def check_name(places: HostPlaces, system: System, *, force: bool = False) -> None:
     """Raise `RefusedError` if the system is another host's: other name, or other disks."""
     booted = booted_system(places.command_line)

@@ -1,0 +1,106 @@
+"""`anicca switch`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anicca.cli.places import open_places, place_options, record_of, resolve
+
+if TYPE_CHECKING:
+    from anicca.cli.context import Context
+
+LOG = "switch.log"
+
+
+@click.command()
+@click.argument("system")
+@click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
+@click.option("--force", is_flag=True, help="Even if the system is another host's, or for other disks.")
+@click.option("--only-try", is_flag=True, help="Go live, but leave what boots next as it is.")
+@click.option("--attached", is_flag=True, help="Run here, not as a unit of its own: ends with this terminal.")
+@place_options
+@click.pass_obj
+def switch(
+    context: Context,
+    /,
+    *,
+    system: str,
+    dry_run: bool,
+    force: bool,
+    only_try: bool,
+    attached: bool,
+    **places: Any,
+) -> None:
+    """Go live with SYSTEM, a store path or the number of a generation; if all is well it also becomes the next boot's.
+
+    It is a trial: if a unit or a health check fails, the host goes back to what it was. It runs as a unit of its own,
+    so losing the terminal loses nothing.
+    """
+    from anicca.system.changes import Change, plan_next, plan_return  # noqa: PLC0415 (where used)
+    from anicca.system.live import plan_live  # noqa: PLC0415 (where used)
+    from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import (  # noqa: PLC0415 (where used)
+        apply,
+        check_name,
+        check_running,
+        check_whole,
+        current_number,
+        hold,
+        look,
+    )
+    from anicca.system.switching.systemd import read_active  # noqa: PLC0415 (where used)
+
+    if not attached and not dry_run:
+        sys.exit(_detached(Path(places["run"]) / LOG))
+    with open_places(context, **places) as host, hold(host, "switch"):
+        esp = read_esp(host.boot)
+        seen = look(host, esp)
+        old = host.system(check_running(seen))
+        new = host.system(resolve(host, seen, system))
+        check_whole(host, new.path)
+        check_name(host, new, force=force)
+        live = plan_live(old, new, read_active())
+        following: tuple[Change, ...] = ()
+        if not only_try:
+            current = current_number(host)
+            following = (
+                plan_return(seen, esp, int(system), host.want, current=current)
+                if system.isdigit()
+                else plan_next(seen, esp, new.path, host.want, current=current, now=time.time())
+            )
+        if not dry_run:
+            from anicca.system.switching.live import try_live  # noqa: PLC0415 (where used)
+
+            host.store.protect((new.path,))
+            if not live.is_empty or new.path != old.path:
+                try_live(host, old, new, live, report=context.report)
+            # Last: whatever went wrong before, the next boot is the one that it was.
+            apply(following, host)
+    sentences = [*live.sentences(), *map(str, following)]
+    record = {"live": list(live.sentences()), "boot": [record_of(step) for step in following]}
+    context.print(record, "\n".join(sentences) or "nothing to do")
+
+
+def _detached(log: Path) -> int:
+    """Run the same command as a unit of its own, and print what it printed; its status."""
+    from anicca import process  # noqa: PLC0415 (where used)
+    from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
+
+    log.unlink(missing_ok=True)
+    source = Path(__file__).parents[2]
+    done = process.run(
+        [
+            *("systemd-run", "--quiet", "--wait", "--collect", f"--unit=anicca-switch-{int(time.time())}"),
+            *("--description=Moving this host to another system", f"--setenv=PYTHONPATH={source}"),
+            *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
+            *("--", *command_again([*sys.argv[1:], "--attached"])),
+        ],
+        check=False,
+    )
+    click.echo(log.read_text(errors="replace") if log.exists() else done.stderr.decode(errors="replace"), nl=False)
+    return done.status

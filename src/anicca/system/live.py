@@ -1,0 +1,162 @@
+"""What moves a running host from one system to another: units, mounts, paths of the root, what persists. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from anicca.system.diff import compare_boot
+from anicca.system.treeview import TreeView, belongings, changed_in_etc, changed_in_usr
+from anicca.system.unitfiles import read_units
+from anicca.system.units import Active, Changed, UnitPlan, plan_units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from anicca.system.erofs import ImageEntry
+    from anicca.system.reading import Persisted, System
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lay:
+    """Make a path of the root what a boot would make it."""
+
+    entry: ImageEntry
+
+    def __str__(self) -> str:
+        return f"lay out {self.entry.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clear:
+    """Remove a path that a boot would not make: a directory only if it is empty."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Bind a persisted path; `seed` is what it holds the first time."""
+
+    kept: Persisted
+    seed: tuple[ImageEntry, ...]
+
+    def __str__(self) -> str:
+        return f"persist {self.kept.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Unbind a path that persists no more. Its content stays where it is kept."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"persist {self.path} no more (its content stays in /nix/persist)"
+
+
+PathStep = Lay | Clear | Keep | Release
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePlan:
+    """All that happens, in this order: units stop, paths, /usr, /etc, then what `units` has left."""
+
+    usr: bool
+    etc: bool
+    units: UnitPlan
+    early: frozenset[str]
+    """Units of `units` that others take for granted: they restart first."""
+    checks: tuple[str, ...]
+    """Units that say whether the host is well: what `boot-complete.target` requires."""
+    paths: tuple[PathStep, ...]
+    reboot: tuple[str, ...]
+    """What only a reboot brings."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happens on the running host."""
+        units = self.units
+        acts = (units.stop, units.reexecute, units.tmpfiles, units.reload, units.restart, units.start)
+        return not (self.usr or self.etc or self.paths or any(acts))
+
+    def sentences(self) -> Iterator[str]:
+        """The plan, a line a step."""
+        units = self.units
+        yield from (f"stop {one}" for one in units.stop)
+        yield from map(str, self.paths)
+        yield from (f"replace {path} in place" for path, is_so in (("/usr", self.usr), ("/etc", self.etc)) if is_so)
+        if units.reexecute:
+            yield f"start systemd anew ({'; '.join(units.reexecute)})"
+        elif self.usr or self.etc:
+            yield "have systemd read its units again"
+        if units.tmpfiles:
+            yield f"have systemd-tmpfiles make what is missing ({'; '.join(units.tmpfiles)})"
+        yield from (f"reload {one}" for one in units.reload)
+        yield from (f"restart {one}" for one in units.restart)
+        yield from (f"start {one}" for one in units.start)
+        yield from (f"check {unit}" for unit in self.checks)
+        yield from (f"waits for a restart: {one}" for one in units.waits)
+        yield from (f"waits for a reboot: {one}" for one in self.reboot)
+
+
+def plan_live(old: System, new: System, active: Iterable[Active], *, goal: str = "default.target") -> LivePlan:
+    """The plan from what runs to `new`. Reads both systems; touches nothing."""
+    old_view, new_view = TreeView(old), TreeView(new)
+    old_units, new_units = read_units(old_view), read_units(new_view)
+    usr, etc = changed_in_usr(old, new), changed_in_etc(old, new)
+    same_seed = old.part("seed.erofs") == new.part("seed.erofs")
+    seed = (
+        frozenset()
+        if same_seed
+        else frozenset(path for path in old.seed.keys() | new.seed.keys() if old.seed.get(path) != new.seed.get(path))
+    )
+    changed = Changed(
+        usr=usr, etc=etc, seed=seed, loads=old_view.loads, belongs=belongings(new_view, new_units) if etc else {}
+    )
+    units = plan_units(old_units, new_units, active, changed, goal=goal)
+    reboot = [f"{change.path}: {change.what}" for change in compare_boot(old, new)]
+    checks = (
+        new_units.reachable("boot-complete.target") - {"boot-complete.target"} - new_units.reachable("sysinit.target")
+    )
+    return LivePlan(
+        usr=old.part("tree.erofs") != new.part("tree.erofs"),
+        etc=old.part("etc.erofs") != new.part("etc.erofs"),
+        units=units,
+        early=new_units.reachable("sysinit.target"),
+        checks=tuple(sorted(checks - new_units.reachable(goal))),
+        paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist)),
+        reboot=tuple(reboot),
+    )
+
+
+def plan_paths(
+    old_seed: Mapping[str, ImageEntry],
+    new_seed: Mapping[str, ImageEntry],
+    old_kept: Mapping[str, Persisted],
+    new_kept: Mapping[str, Persisted],
+) -> Iterator[PathStep]:
+    """The steps on the root: what persists no more, what goes, what comes, what persists from now on."""
+    for path in sorted(old_kept.keys() - new_kept.keys(), reverse=True):
+        yield Release(path=path)
+    changed = {path for path in old_seed.keys() | new_seed.keys() if old_seed.get(path) != new_seed.get(path)}
+    # What lies at or below a persisted path is laid out once, when the path is first kept.
+    changed = {path for path in changed if not any(_at_or_below(path, kept) for kept in new_kept)}
+    for path in sorted(changed, reverse=True):
+        before, after = old_seed.get(path), new_seed.get(path)
+        if after is None or (before is not None and before.kind != after.kind):
+            yield Clear(path=path)
+    for path in sorted(changed):
+        if path in new_seed:
+            yield Lay(entry=new_seed[path])
+    for path, kept in new_kept.items():
+        if old_kept.get(path) != kept:
+            below = tuple(entry for at, entry in sorted(new_seed.items()) if _at_or_below(at, path))
+            yield Keep(kept=kept, seed=below)
+
+
+def _at_or_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}/")

@@ -1,0 +1,166 @@
+"""Going live: a running host moved to another system, tried, and moved back if it is not well."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anicca import events, fs
+from anicca.errors import AniccaError
+from anicca.system.live import LivePlan, plan_live
+from anicca.system.switching import mounts, paths, systemd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anicca.events import Report
+    from anicca.system.reading import System
+    from anicca.system.switching.host import HostPlaces
+
+SETTLE_SECONDS = 3.0
+"""How long changed units are watched: what dies at once dies within this."""
+LATER = (
+    "anicca.cli.render",
+    "tempfile",
+    "traceback",
+    "json.decoder",
+    "encodings.idna",
+    "unicodedata",
+    "difflib",
+    "shutil",
+)
+"""Modules that would be read from /usr after it was replaced, perhaps by another Python's."""
+
+
+class TrialFailedError(AniccaError):
+    """The new system did not do well; the host is what it was before, unless `detail` says otherwise."""
+
+
+def try_live(
+    places: HostPlaces,
+    old: System,
+    new: System,
+    plan: LivePlan,
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
+    report: Report = events.ignore,
+) -> None:
+    """Carry a plan out on this host, and back if anything of it fails. Raises `TrialFailedError` in that case."""
+    for name in LATER:
+        import_module(name)
+    before = failed_units()
+    started = time.monotonic()
+    problems: list[str] = []
+    try:
+        problems = [*carry_out(places, new, plan), *check(plan, before, settle_seconds=settle_seconds)]
+    except AniccaError as error:
+        problems = [str(error), *([error.detail] if error.detail else [])]
+    if not problems:
+        report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
+        return
+    report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
+    back = plan_live(new, old, systemd.read_active())
+    try:
+        left = [*carry_out(places, old, back), *check(back, before, settle_seconds=settle_seconds)]
+    except AniccaError as error:
+        left = [str(error)]
+    if left:
+        problems += ["GOING BACK FAILED AS WELL; a reboot gives the system that was there:", *left]
+    raise TrialFailedError(
+        f"{new.path} did not do well, so the host is {old.path} again",
+        hint="what failed is told below; the next boot's generation was never changed",
+        detail="\n".join(problems),
+    )
+
+
+def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
+    """Do all that a plan says; what failed of it. The point of no half: everything is mounted before units stop."""
+    units = plan.units
+    problems: list[str] = []
+    with ExitStack() as held:
+        replacements = list(_prepare(places, new, plan, held))
+        problems += _failed("stopping", systemd.act("stop", [one.unit for one in units.stop]))
+        for step in plan.paths:
+            paths.do(step)
+        for path, mount in replacements:
+            mounts.replace(path, mount)
+    fs.symlink_atomic(places.run / "system", str(new.path))
+    if units.reexecute:
+        systemd.systemctl("daemon-reexec")
+    elif plan.usr or plan.etc:
+        systemd.systemctl("daemon-reload")
+    if units.tmpfiles:
+        systemd.run_tmpfiles()
+    stopped = [one.unit for one in units.restart if one.unit.endswith(".socket")]
+    if stopped:
+        # A socket cannot be bound anew while its service holds it.
+        services = [
+            one.unit for one in units.restart if one.unit.endswith(".service") and "it has" in " ".join(one.why)
+        ]
+        problems += _failed("stopping", systemd.act("stop", [*services, *stopped]))
+    problems += _failed("reloading", systemd.act("reload", [one.unit for one in units.reload]))
+    for verb, actions in (("restart", units.restart), ("start", units.start)):
+        for is_early in (True, False):
+            names = [one.unit for one in actions if (one.unit in plan.early) == is_early]
+            problems += _failed(f"{verb}ing", systemd.act(verb, names))
+    return problems
+
+
+def check(plan: LivePlan, failed_before: set[str], *, settle_seconds: float) -> list[str]:
+    """What is not well after a plan was carried out: units that failed, and declared health checks that say no."""
+    if plan.units.touched:
+        time.sleep(settle_seconds)
+    problems = _failed("afterwards", sorted(failed_units() - failed_before))
+    for unit in plan.units.touched:
+        if systemd.state(unit) == "failed" and unit in failed_before:
+            problems += _failed("still", [unit])
+    if not plan.is_empty:
+        problems += _failed("checking", systemd.act("restart", plan.checks))
+    return problems
+
+
+def failed_units() -> set[str]:
+    """The units that are in a failed state."""
+    text = systemd.systemctl("list-units", "--failed", "--full", "--plain", "--no-legend", "--no-pager")
+    return {line.split()[0] for line in text.splitlines() if line.strip()}
+
+
+def _failed(doing: str, units: list[str]) -> list[str]:
+    return [f"{doing}: {unit} failed\n{systemd.last_words(unit)}".rstrip() for unit in units]
+
+
+def _prepare(
+    places: HostPlaces, new: System, plan: LivePlan, held: ExitStack
+) -> Iterator[tuple[Path, mounts.Detached]]:
+    """Everything that will be mounted, mounted nowhere yet: what cannot be mounted is known before anything changes."""
+    work = places.run / "switch"
+    meta, tree, etc = work / "meta", work / "tree", work / "etc"
+    for directory in (meta, tree, etc):
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def ready(source: Path, target: Path) -> tuple[Path, mounts.Detached]:
+        mount = mounts.clone(source, read_only=True)
+        held.callback(mount.close)
+        return target, mount
+
+    if plan.usr:
+        with mounts.mounted_image(new.part("tree.erofs"), meta):
+            mounts.mount_tree(meta, places.store.store_dir, tree)
+            try:
+                found = [ready(meta, places.run / "meta"), ready(tree, places.run / "tree")]
+                yield from (one for one in found if one[0].is_mount())
+                yield ready(tree / "usr", Path("/usr"))
+            finally:
+                mounts.detach(tree)
+    if plan.etc:
+        with mounts.mounted_image(new.part("etc.erofs"), etc):
+            yield ready(etc, Path("/etc"))
+
+
+def command_again(arguments: list[str]) -> list[str]:
+    """The command line that runs this program anew with other arguments."""
+    return [sys.executable, "-m", "anicca", *arguments]

@@ -1,0 +1,115 @@
+"""Paths of the root laid out, cleared, bound and unbound on a running host, as the initrd does it at boot."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from anicca import fs, process
+from anicca.errors import RefusedError
+from anicca.system.live import Clear, Keep, Lay, PathStep, Release
+
+if TYPE_CHECKING:
+    from anicca.system.erofs import ImageEntry
+
+
+def do(step: PathStep, *, root: Path = Path("/"), kept: Path = Path("/nix/persist")) -> None:
+    """Do one step. Paths are those of a system; no part of them that a user could have made a link is followed."""
+    match step:
+        case Lay(entry=entry):
+            lay(entry, root)
+        case Clear(path=path):
+            clear(_inside(root, path))
+        case Keep():
+            _keep(step, root, kept)
+        case Release(path=path):
+            process.run(["umount", "--lazy", _inside(root, path)], check=False, timeout_seconds=60)
+        case _:
+            assert_never(step)
+
+
+def lay(entry: ImageEntry, root: Path) -> None:
+    """Make a path what an entry says, with owner and mode; parents must be there."""
+    path = _inside(root, entry.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if entry.kind == "directory":
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            path.unlink()
+        path.mkdir(exist_ok=True)
+    elif entry.kind == "symlink":
+        fs.symlink_atomic(path, os.fsdecode(entry.content))
+    else:
+        fs.write_atomic(path, entry.content, mode=0o600)
+    os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+    if entry.kind != "symlink":
+        path.chmod(stat.S_IMODE(entry.mode))
+
+
+def clear(path: Path) -> None:
+    """Remove a file or link; a directory only if nothing is in it."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            if not path.is_mount() and not any(path.iterdir()):
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return
+
+
+def _keep(step: Keep, root: Path, kept: Path) -> None:
+    one = step.kept
+    source, target = _inside(kept, one.path), _inside(root, one.path)
+    source.parent.mkdir(parents=True, exist_ok=True)
+    if not source.exists():
+        staged = source.with_name(f"{source.name}.anicca-new")
+        fs.remove_tree(staged)
+        if one.kind == "d":
+            staged.mkdir(mode=0o700)
+        else:
+            staged.touch(mode=0o600)
+        for entry in step.seed:
+            if entry.path != one.path:
+                lay(_moved(entry, one.path), staged)
+            elif entry.kind == "file":
+                staged.write_bytes(entry.content)
+        os.chown(staged, one.uid, one.gid)
+        staged.chmod(one.mode)
+        # Whole or not at all: the initrd takes what is there for the host's own.
+        staged.rename(source)
+        fs.sync_directory(source.parent)
+    found = source.stat()
+    if (found.st_uid, found.st_gid) != (one.uid, one.gid):
+        os.chown(source, one.uid, one.gid)
+    if stat.S_IMODE(source.stat().st_mode) != one.mode:
+        source.chmod(one.mode)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if one.kind == "d":
+        target.mkdir(exist_ok=True)
+    else:
+        target.touch()
+    if not _is_same(source, target):
+        process.run(["mount", "--bind", source, target], timeout_seconds=60)
+
+
+def _moved(entry: ImageEntry, top: str) -> ImageEntry:
+    return replace(entry, path=entry.path.removeprefix(top))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    first, second = one.stat(), other.stat()
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
+def _inside(root: Path, path: str) -> Path:
+    """The path below a root. Refused if one of its directories is a link: a user may have put it there."""
+    at = root
+    parts = [part for part in path.split("/") if part]
+    for part in parts[:-1]:
+        at /= part
+        if at.is_symlink():
+            raise RefusedError(f"{at}: is a symbolic link on the way to {path}")
+    return at / parts[-1] if parts else root
