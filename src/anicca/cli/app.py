@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "baseline": "keep the whole state of a filesystem in one file; see what became of it",
     "build": "build the system that a host.py declares and print its store path",
+    "classify": "say whether a host is divergent, convergent or congruent, from baselines over time",
     "demo": "build the example host, boot it, break it, and show that it comes back the same",
     "drift": "show what is on a filesystem that its system did not put there",
     "diff": "show how two systems differ",
