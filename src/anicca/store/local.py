@@ -241,7 +241,8 @@ class LocalStore:
 
                 self._temp_roots = TempRoots(self.state_dir)
             roots = self._temp_roots
-        roots.add(paths)
+        with self._room():
+            roots.add(paths)
 
     @property
     def writable(self) -> bool:
@@ -268,8 +269,17 @@ class LocalStore:
         """A fresh directory in the workspace, removed afterwards."""
         directory = self.workspace() / base32.encode(os.urandom(8))
         try:
-            directory.mkdir()
-            yield directory
+            with self._room():
+                directory.mkdir()
+                yield directory
+        finally:
+            fs.remove_tree(directory)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Say what to do where the disk is full."""
+        try:
+            yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise AniccaError(
@@ -277,8 +287,6 @@ class LocalStore:
                     hint="`anicca store gc` frees what nothing needs",
                 ) from error
             raise
-        finally:
-            fs.remove_tree(directory)
 
     def add_text(self, name: str, content: bytes | str, references: Iterable[StorePath] = ()) -> StorePath:
         """A flat file with `content`, addressed by it. What it refers to must be valid."""

@@ -89,7 +89,7 @@ def _put(node: Node, parts: list[bytes]) -> None:
 
 
 def dump(  # noqa: C901, PLR0915 (one loop without calls: it runs once for each of many thousand files)
-    path: Path,
+    path: Path | bytes,
     *,
     visit: Callable[[bytes, os.stat_result], None] | None = None,
     keep: Callable[[bytes, os.stat_result], bool] | None = None,

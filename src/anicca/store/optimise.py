@@ -120,9 +120,8 @@ class _Links:
 
 
 def _name(path: bytes) -> bytes:
-    from pathlib import Path  # noqa: PLC0415 (dump takes one)
-
+    """The link's name: the hash of the file's NAR."""
     state = sha256()
-    for chunk in dump(Path(os.fsdecode(path))):
+    for chunk in dump(path):
         state.update(chunk)
     return base32.encode(state.digest()).encode()
