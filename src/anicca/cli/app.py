@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "show the merged spec of a host and where each value was said",
     "store": "look into the store, check it, collect its garbage",
     "vm": "boot a host in a virtual machine, console on this terminal",
+    "why": "say where a path comes from, or that nobody declared it",
 }
 """Each is the function of that name in the module of that name, imported when it is used."""
 

@@ -150,6 +150,7 @@ class _Reading:
         if path != b"/":
             self._with_children.add(parent(path))
         if path in self.found and not md5:
+            self.found[path] = self.found[path]._replace(origin="several packages")
             return
         kinds: tuple[str, ...] = ()
         if md5:

@@ -11,7 +11,7 @@ from anicca.drift.rules import Judgement, judge
 from anicca.drift.scan import Options, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from anicca.drift.entry import Entry
     from anicca.drift.expect import Expectation
@@ -90,13 +90,14 @@ def weigh(expectation: Expectation, seen: Seen, declared: set[bytes] | None = No
     return judged(expectation, found, tally, declared or set(), sees_beneath=seen.sees_beneath)
 
 
+def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
+    """Whether a path is declared. /lib and its like are links into /usr on every Debian since 12."""
+    return lambda path: path in declared or b"/usr" + path in declared
+
+
 def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:
     """The findings of a comparison. Explanations hold only for expectations that have them (dpkg's, a system's)."""
-
-    def declares(path: bytes) -> bool:
-        # /lib and its like are links into /usr on every Debian since 12.
-        return path in declared or b"/usr" + path in declared
-
+    declares = declares_in(declared)
     rules = expectation.rules
     findings = []
     for drift in found:

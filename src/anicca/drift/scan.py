@@ -164,6 +164,19 @@ class Scan:
                 walk.close()
 
 
+def look_at(root: bytes, path: bytes, algorithm: str = "") -> Entry | None:
+    """One path of a root as a scan sees it, None where nothing is; its directory must be reached without links."""
+    directory, _, name = path.rpartition(b"/")
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    looker = Looker({b"/": top}, Options(want=lambda _path, _seen: algorithm), private=False)
+    try:
+        segment: Segment = (directory or b"/", (name,), "") if name else (b"", (), "")
+        return next((Entry._make(row) for row in looker.look([segment])), None)
+    finally:
+        looker.close()
+        os.close(top)
+
+
 class Descent:
     """Directories opened one from another, so that neither a link nor the length of a path leads astray."""
 
@@ -317,6 +330,11 @@ class Looker:
         self._private = private
         self._want = options.want
         self._xattrs = options.xattrs
+
+    def close(self) -> None:
+        """Close the directories that are open."""
+        for descent in self._descents.values():
+            descent.close()
 
     def look(self, batch: list[Segment]) -> Iterator[Row]:
         """The rows of entries for a batch of segments."""
