@@ -104,13 +104,16 @@ bounded() {
     return "$bounded_status"
 }
 
-# mounted TARGET: `value` becomes "TYPE OPTIONS" of the filesystem mounted last on TARGET; 1 if there is none.
+# mounted TARGET: `value` becomes "TYPE OPTIONS" of the filesystem mounted last on TARGET, `mounted_source` its device;
+# 1 if there is none.
 mounted() {
     value=
     while read -r _ _ _ _ mounted_point mounted_flags mounted_rest; do
         [ "$mounted_point" = "$1" ] || continue
         mounted_rest=${mounted_rest#*- }
         value="${mounted_rest%% *} $mounted_flags,${mounted_rest##* }"
+        mounted_source=${mounted_rest#* }
+        mounted_source=${mounted_source%% *}
     done < "$ANICCA_MOUNTINFO"
     [ -n "$value" ]
 }

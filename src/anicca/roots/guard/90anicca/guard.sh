@@ -15,21 +15,22 @@ because() {
     printf '%s\n' "$value" >> "$reasons"
 }
 
-# is_ours DEVICE: whether it may be made afresh. The PARTUUID has led here; the partition's name must agree.
+# is_ours: whether the device may be made afresh. The PARTUUID has led here; the partition's name must agree.
 # What has no partition's name (a logical volume) must carry our label, if it carries any.
 is_ours() {
+    device=$(readlink -f "$device")
     ours_name=
     while IFS='=' read -r ours_key ours_value; do
         [ "$ours_key" != PARTNAME ] || ours_name=$ours_value
-    done < "$ANICCA_SYSFS/${1##*/}/uevent"
+    done < "$ANICCA_SYSFS/${device##*/}/uevent"
     case $ours_name in
         root | anicca-root) return 0 ;;
-        ?*) because "$1 is named \"$ours_name\", not root: not touched" && return 1 ;;
+        ?*) because "$device is named \"$ours_name\", not root: not touched" && return 1 ;;
     esac
-    ours_name=$(blkid -p -s LABEL -o value "$1")
+    ours_name=$(blkid -p -s LABEL -o value "$device")
     case $ours_name in
         '' | anicca-root) ;;
-        *) because "$1 is labelled \"$ours_name\", not anicca-root: not touched" && return 1 ;;
+        *) because "$device is labelled \"$ours_name\", not anicca-root: not touched" && return 1 ;;
     esac
 }
 
@@ -108,7 +109,7 @@ hand_over() {
 # make_afresh: a new filesystem on the device that is ours.
 make_afresh() {
     set -f
-    make_options=
+    make_options='' make_glue=' '
     make_ifs=$IFS
     IFS=,
     # "-O,extra_attr,compression" is the option -O with the value "extra_attr,compression".
@@ -144,18 +145,17 @@ choose() {
         fi
         clock
         waited=$((now - wait_from))
-        device=$(readlink -f "$device")
     fi
     hand_over
     case $? in
         0) outcome=blank && return ;;
         124)
             # It cannot be made afresh while it hangs: the next boot will.
-            ! is_ours "$device" || bounded 5 backend_spoil "$device" || because "the next boot will find it as it is"
+            ! is_ours || bounded 5 backend_spoil "$device" || because "the next boot will find it as it is"
             return
             ;;
     esac
-    is_ours "$device" || return
+    is_ours || return
     say 3 "the root on $device is made afresh: $(cat "$reasons")"
     bounded 90 make_afresh || return
     hand_over && outcome=made-afresh
@@ -164,6 +164,8 @@ choose() {
 # report: what was done, for /run/anicca/guard.json, the console and the journal.
 report() {
     mounted "$root" || value='none none'
+    [ "$outcome" = fell-back ] || device=$mounted_source
+    [ "$backend" != tmpfs ] || device=
     report_type=${value%% *}
     quoted "${value#* }"
     report_options=$value
