@@ -11,9 +11,11 @@ _PRIVATE_KEY = re.compile(
     rb"|^AGE-SECRET-KEY-1[0-9A-Z]{20,}",
     re.MULTILINE,
 )
+_WORDS = (b"PRIVATE KEY", b"PuTTY-User-Key-File", b"AGE-SECRET-KEY")
 REFUSAL = "looks like a private key, which must never be in the store"
 
 
 def looks_private(content: bytes) -> bool:
     """Whether `content` has a private key in one of the text forms: PEM, OpenSSH, OpenPGP, PuTTY, age."""
-    return _PRIVATE_KEY.search(content) is not None
+    # Looking for words first is many times faster than the expression is on large files.
+    return any(word in content for word in _WORDS) and _PRIVATE_KEY.search(content) is not None
