@@ -34,11 +34,20 @@ class Context:
     verbose: int = 0
     report: Report = field(default=events.ignore)
 
-    def open_store(self) -> LocalStore:
-        """The store that `--store` names. Made when first written to."""
+    def open_store(self, *, among_mounts: bool = False) -> LocalStore:
+        """The store that `--store` names. Made when first written to.
+
+        Where it is mounted read-only, as on hosts, only this process can write to it, and it sees mounts of its own:
+        those who change the host's mounts stay `among_mounts` and do not write to the store.
+        """
         from anicca.store import LocalStore  # noqa: PLC0415 (commands that need no store start faster)
 
-        return LocalStore.open(self.store_root)
+        store = LocalStore.open(self.store_root)
+        if not among_mounts and self.store_root is None:
+            from anicca.system.switching.mounts import enter_writable  # noqa: PLC0415 (where used)
+
+            enter_writable(store.store_dir)
+        return store
 
     def print(self, record: Any, text: str) -> None:
         """The result: `record` as JSON where asked for, else `text`."""

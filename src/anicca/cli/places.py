@@ -37,12 +37,17 @@ def place_options(command: F) -> F:
 
 
 @contextmanager
-def open_places(context: Context, *, boot: Path, run: Path, command_line: Path) -> Iterator[HostPlaces]:
+def open_places(
+    context: Context, *, boot: Path, run: Path, command_line: Path, among_mounts: bool = False
+) -> Iterator[HostPlaces]:
     """The host's places; its store is open meanwhile."""
+    from anicca.system.switching.esp import mounted_esp  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import HostPlaces  # noqa: PLC0415 (where used)
 
-    with context.open_store() as store:
-        yield HostPlaces(store=store, boot=boot, run=run, command_line=command_line)
+    with context.open_store(among_mounts=among_mounts) as store:
+        places = HostPlaces(store=store, boot=boot, run=run, command_line=command_line)
+        with mounted_esp(places.device_of_esp(), boot):
+            yield places
 
 
 def resolve(places: HostPlaces, seen: Seen, text: str) -> StorePath:

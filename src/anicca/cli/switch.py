@@ -57,7 +57,7 @@ def switch(
 
     if not attached and not dry_run:
         sys.exit(_detached(Path(places["run"]) / LOG))
-    with open_places(context, **places) as host, hold(host, "switch"):
+    with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
         esp = read_esp(host.boot)
         seen = look(host, esp)
         old = host.system(check_running(seen))

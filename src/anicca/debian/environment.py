@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,11 @@ def store_name(text: str) -> str:
     return text.replace("~", "_").replace(":", "_")
 
 
+def without_bytecode(name: bytes, _status: os.stat_result) -> bool:
+    """Whether an entry of a source is of it: what Python leaves beside modules that it has run is not."""
+    return os.path.basename(name) != b"__pycache__"  # noqa: PTH119 (bytes)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class BuildEnvironment:
     """Makes build steps that run a Python script as root of a sandbox on the toolchain.
@@ -75,7 +81,7 @@ class BuildEnvironment:
 
     def source(self, path: Path, name: str | None = None) -> StorePath:
         """The store path of a file or folder of ours."""
-        found = source_path_of(name or path.name, path)
+        found = source_path_of(name or path.name, path, without_bytecode)
         self.sources[found] = path
         return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anicca import events
+from anicca.debian.environment import without_bytecode
 from anicca.debian.unpack import FETCH, UNPACK, builders, pin_of
 from anicca.errors import AniccaError
 from anicca.store.build import build, plan
@@ -100,7 +101,7 @@ def realise(
     try:
         for path, source in environment.sources.items():
             if not store.is_valid(path):
-                added = store.add_path(path.name, source)
+                added = store.add_path(path.name, source, without_bytecode)
                 assert added == path, f"{source} changed while it was read"
         build(
             store,

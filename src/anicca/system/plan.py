@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from anicca.debian.environment import plan_environment, store_name
 from anicca.debian.tree import LIBRARY, NAMESPACE, TreePlan, ids_text, plan_image, plan_tree
+from anicca.declare.services.tool import LINK, STANDS_FOR_TOOL
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec, to_json
 from anicca.disks.plan import partition_uuid
 from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, dracut_arguments
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from anicca.debian.environment import BuildEnvironment
     from anicca.debian.lock import Lock
     from anicca.declare.spec import EntrySpec, Spec
-    from anicca.store import Instantiated
+    from anicca.store import Instantiated, StorePath
 
 BUILDERS = Path(__file__).parent / "builders"
+PACKAGE = Path(__file__).parents[1]
+TOOL_LINK = LinkSpec(path=LINK, target=STANDS_FOR_TOOL)
+"""Where a host that carries this program has it: which object that is, only the plan can say."""
 KERNEL_VERSION = "@KERNEL@"
 """Stands for the version, which only the tree tells."""
 
@@ -51,7 +55,8 @@ def plan_system(spec: Spec, lock: Lock) -> SystemPlan:
     environment = plan_environment(lock)
     tree = plan_tree(lock, environment)
     image = plan_image(lock, tree, environment)
-    etc = _plan_part("etc", _etc(spec), tree, lock, environment)
+    tool = environment.source(PACKAGE, "anicca") if TOOL_LINK in spec.files else None
+    etc = _plan_part("etc", _etc(spec, tool), tree, lock, environment, sources=() if tool is None else (tool,))
     seed = _plan_part("seed", _seed(spec), tree, lock, environment)
     initrd = _plan_initrd(tree, lock, environment)
     contents = {"tree": tree.tree, "image": image, "etc": etc, "seed": seed, "initrd": initrd}
@@ -91,7 +96,13 @@ def parameters(spec: Spec) -> tuple[str, ...]:
 
 
 def _plan_part(
-    name: str, declared: Mapping[str, Any], tree: TreePlan, lock: Lock, environment: BuildEnvironment
+    name: str,
+    declared: Mapping[str, Any],
+    tree: TreePlan,
+    lock: Lock,
+    environment: BuildEnvironment,
+    *,
+    sources: tuple[StorePath, ...] = (),
 ) -> Instantiated:
     """The step that makes an image of what is declared over what the tree has."""
     text = json.dumps(declared, sort_keys=True)
@@ -106,6 +117,7 @@ def _plan_part(
         },
         files={"declared": text, "ids": ids_text(lock)},
         inputs=tree.inputs,
+        sources=sources,
     )
 
 
@@ -124,10 +136,15 @@ def _plan_initrd(tree: TreePlan, lock: Lock, environment: BuildEnvironment) -> I
     )
 
 
-def _etc(spec: Spec) -> dict[str, Any]:
-    """What the declaration puts into /etc."""
+def _etc(spec: Spec, tool: StorePath | None) -> dict[str, Any]:
+    """What the declaration puts into /etc; `tool` is where a link leads that stands for this program itself."""
+    files = [
+        replace(entry, target=str(tool)) if isinstance(entry, LinkSpec) and entry == TOOL_LINK else entry
+        for entry in spec.files
+        if entry.path.startswith("/etc/")
+    ]
     return {
-        "files": [_record(entry) for entry in spec.files if entry.path.startswith("/etc/")],
+        "files": [_record(entry) for entry in files],
         "units": [
             {
                 "name": unit.name,

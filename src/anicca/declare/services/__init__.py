@@ -8,5 +8,6 @@ from anicca.declare.services.postgresql import postgresql
 from anicca.declare.services.ssh import ssh
 from anicca.declare.services.ssl_cert import ssl_cert
 from anicca.declare.services.system import journal, logrotate, nftables, sudo, timesync
+from anicca.declare.services.tool import tool
 
-__all__ = ["journal", "logrotate", "nftables", "nginx", "postgresql", "ssh", "ssl_cert", "sudo", "timesync"]
+__all__ = ["journal", "logrotate", "nftables", "nginx", "postgresql", "ssh", "ssl_cert", "sudo", "timesync", "tool"]

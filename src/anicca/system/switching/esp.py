@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, assert_never
 
-from anicca import fs
+from anicca import fs, process
 from anicca.disks.esp import FILES_DIRECTORY, BootEntry, BootFile, initrd_path, kernel_path
 from anicca.disks.image import read_boot_file
 from anicca.errors import AniccaError
 from anicca.system.boot import ENTRIES, Copy, Delete, Esp, Rename, Step, Wanted, Write, parse_entry_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from anicca.system.generations import Generation
     from anicca.system.reading import System
+
+
+@contextmanager
+def mounted_esp(device: Path | None, boot: Path) -> Iterator[None]:
+    """The host's ESP on `boot` as long as it is needed, by the identity that it has from the image; for root only."""
+    if device is None or not device.exists() or (boot / ENTRIES).is_dir() or os.geteuid() != 0:
+        yield
+        return
+    boot.mkdir(exist_ok=True)
+    options = "umask=0077,nodev,nosuid,noexec"
+    process.run(["mount", "-t", "vfat", "-o", options, device, boot], timeout_seconds=60)
+    try:
+        yield
+    finally:
+        process.run(["umount", boot], timeout_seconds=60)
 
 
 def read_esp(boot: Path) -> Esp:

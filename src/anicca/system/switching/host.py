@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from anicca import __version__, fs
+from anicca.disks.plan import partition_uuid
 from anicca.errors import AniccaError, RefusedError
 from anicca.store import locks, profiles
 from anicca.store.path import StorePath
@@ -49,6 +50,13 @@ class HostPlaces:
     def system(self, path: StorePath) -> System:
         """A system of the store."""
         return System(path, store_dir=self.store.store_dir)
+
+    def device_of_esp(self) -> Path | None:
+        """The ESP of the host that was booted here; None where none was."""
+        booted = booted_system(self.command_line)
+        if booted is None or not self.store.is_valid(booted):
+            return None
+        return Path("/dev/disk/by-partuuid", str(partition_uuid(self.system(booted).name, "esp")))
 
     def want(self, generation: Generation) -> Wanted:
         """The boot entry of a generation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from anicca import events, fs
 from anicca.errors import AniccaError
 from anicca.system.live import LivePlan, plan_live
+from anicca.system.status import WAITS
 from anicca.system.switching import mounts, paths, systemd
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def try_live(
     except AniccaError as error:
         problems = [str(error), *([error.detail] if error.detail else [])]
     if not problems:
+        note_waits(places, plan)
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
@@ -108,6 +111,17 @@ def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
             names = [one.unit for one in actions if (one.unit in plan.early) == is_early]
             problems += _failed(f"{verb}ing", systemd.act(verb, names))
     return problems
+
+
+def note_waits(places: HostPlaces, plan: LivePlan) -> None:
+    """Write down, beside what waits since earlier switches, the units that were left alone, for `anicca status`."""
+    runs = systemd.invocations(one.unit for one in plan.units.waits)
+    try:
+        records = dict(json.loads((places.run / WAITS).read_bytes()))
+    except (OSError, ValueError):
+        records = {}
+    records |= {one.unit: {"why": "; ".join(one.why), "run": runs[one.unit]} for one in plan.units.waits}
+    fs.write_atomic(places.run / WAITS, json.dumps(records).encode())
 
 
 def check(plan: LivePlan, failed_before: set[str], *, settle_seconds: float) -> list[str]:

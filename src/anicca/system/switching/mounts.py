@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 OPEN_TREE, MOVE_MOUNT, MOUNT_SETATTR = 428, 429, 442
 """The same numbers on all architectures (linux/unistd.h)."""
 AT_FDCWD = -100
-AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
+AT_EMPTY_PATH = 0x1000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_BENEATH = 0x4, 0x200
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 0x1, 0x4
-MS_SHARED, MS_PRIVATE = 1 << 20, 1 << 18
+MS_PRIVATE, MS_SLAVE, MS_REC = 1 << 18, 1 << 19, 1 << 14
+CLONE_NEWNS = 0x20000
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 
@@ -84,6 +85,23 @@ def replace(path: Path, mount: Detached) -> None:
     """Put a mount in the place of the one on `path`. No moment has neither."""
     attach(mount, path, beneath=True)
     detach(path)
+
+
+def enter_writable(path: Path) -> None:
+    """Where `path` is a read-only mount, give this process, if it is root's, mounts of its own in which it is writable.
+
+    For what writes to a host's store: nobody else sees it writable. Mounts made afterwards are this process's alone.
+    Call it before there are threads.
+    """
+    if os.geteuid() != 0 or not path.is_dir() or not os.statvfs(path).f_flag & os.ST_RDONLY:
+        return
+    libc = _libc()
+    if libc.unshare(CLONE_NEWNS) != 0 or libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_SLAVE), None) != 0:
+        raise _error("entering a mount namespace")
+    attributes = _Attributes(clear=MOUNT_ATTR_RDONLY)
+    size = ctypes.sizeof(attributes)
+    what = f"making {path} writable for this process"
+    _call(MOUNT_SETATTR, AT_FDCWD, os.fsencode(path), 0, ctypes.byref(attributes), size, what=what)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from anicca import process
 from anicca.system.units import Active
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SECONDS = 180
 """How long one call may take: a unit's own start limit is 90."""
@@ -95,6 +95,11 @@ def state(unit: str) -> str:
     if facts.get("SubState") == "auto-restart":
         return "failed"
     return facts.get("ActiveState", "unknown")
+
+
+def invocations(units: Iterable[str]) -> dict[str, str]:
+    """Which run of each unit it is now."""
+    return {unit: systemctl("show", "--property=InvocationID", "--value", unit, check=False).strip() for unit in units}
 
 
 def run_tmpfiles() -> None:

@@ -1,0 +1,68 @@
+"""`anicca status`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from anicca.cli.places import open_places, place_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anicca.cli.context import Context
+    from anicca.system.status import Status
+
+OUTCOMES = {
+    "blank": "the root was blank",
+    "made-afresh": "THE ROOT WAS MADE AFRESH",
+    "fell-back": "THE ROOT IS IN MEMORY, the declared one could not be had",
+}
+
+
+@click.command()
+@place_options
+@click.pass_obj
+def status(context: Context, /, **places: Any) -> None:
+    """Tell what runs, was booted and boots next, what the guard did, what persists, and what waits for what."""
+    from anicca.system.status import read_status, read_waits  # noqa: PLC0415 (where used)
+    from anicca.system.switching.systemd import invocations  # noqa: PLC0415 (where used)
+
+    with open_places(context, **places) as host:
+        waiting = read_waits(host.run, {})
+        found = read_status(host, invocations=invocations(waiting) if waiting else {})
+    context.print(dataclasses.asdict(found), "\n".join(lines(found)))
+
+
+def lines(found: Status) -> Iterator[str]:
+    """The facts as text."""
+    from anicca.cli.render import size_text  # noqa: PLC0415 (where used)
+
+    if found.running is None:
+        yield "no system of anicca's runs here"
+    else:
+        yield f"{found.host}: running {_named(found.running_generation, found.running)}"
+        if found.booted != found.running:
+            yield f"  booted with {_named(found.booted_generation, found.booted)}"
+    if found.next_generation is not None and found.next_generation != found.running_generation:
+        yield f"  next boot: generation {found.next_generation}"
+    for number in found.failed_generations:
+        yield f"  generation {number} was left: three boots of it were not healthy"
+    if found.guard is not None:
+        outcome = str(found.guard.get("outcome"))
+        reasons = "; ".join(found.guard.get("reasons", []))
+        yield f"guard: {OUTCOMES.get(outcome, outcome)} ({found.guard.get('root')}){f': {reasons}' if reasons else ''}"
+    for reason in found.reboot:
+        yield f"waits for a reboot: {reason}"
+    for unit, why in found.restart.items():
+        yield f"waits for a restart: {unit} ({why})"
+    for one in found.persist:
+        yield f"persists: {one.path}" if one.is_kept else f"DOES NOT PERSIST although declared: {one.path}"
+    for space in found.space:
+        yield f"{space.path}: {size_text(space.free_bytes)} free of {size_text(space.size_bytes)}"
+
+
+def _named(number: int | None, system: str | None) -> str:
+    return f"{system} (no generation)" if number is None else f"generation {number}, {system}"
