@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from anicca.store import Instantiated, LocalStore, StorePath
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+JOBS_PER_CPU = 4
+"""Hundreds of packages are unpacked, each of which waits for the disk; few steps compute at the same time."""
 ROOT_FEATURE = "uid-range"
 """What a derivation requires that is built as real root."""
 
@@ -108,7 +110,7 @@ def realise(
             goals,
             builders=builders(fetcher),
             report=report,
-            jobs=os.cpu_count() or 1,
+            jobs=JOBS_PER_CPU * (os.cpu_count() or 1),
             keep_failed=keep_failed,
         )
     except OSError as error:
