@@ -59,8 +59,9 @@ def run(
 
     `env` replaces the whole environment (None: ours). With `on_line`, each line of stdout and stderr is handed
     over as it comes, merged in order, and only the tail is kept as `stdout`. On timeout or interrupt the program's
-    whole process group gets SIGINT, then SIGTERM, then SIGKILL. Raises `ProgramError` if it cannot be started,
-    takes too long or (with `check`) ends with a status other than 0.
+    whole process group gets SIGINT, then SIGTERM, then SIGKILL; what is left of it when the program itself has ended
+    is killed. Raises `ProgramError` if it cannot be started, takes too long or (with `check`) ends with a status
+    other than 0.
     """
     args = tuple(os.fspath(a) for a in argv)
     try:
@@ -89,6 +90,10 @@ def run(
     except BaseException:
         _end(child)
         raise
+    finally:
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
     done = Completed(argv=args, status=child.returncode, stdout=out, stderr=err)
     if check and done.status != 0:
         tail = (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
@@ -121,8 +126,7 @@ class Child:
     def kill(self) -> None:
         """SIGKILL, at once, for its whole process group: what a power cut is to a virtual machine."""
         if self._popen.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
+            _signal_group(self._popen, signal.SIGKILL)
             self._popen.wait(10)
 
     def end(self) -> None:
@@ -176,7 +180,7 @@ def _cannot_start(program: str, error: OSError) -> ProgramError:
     """The error for a program that the system would not start."""
     if isinstance(error, FileNotFoundError):
         return ProgramError(f"{program}: program not found", hint=f"install the package that has {program}")
-    return ProgramError(f"{program}: cannot be started: {error.strerror}")
+    return ProgramError(f"{program}: cannot be started: {error.strerror}", hint="is it a program that may run here?")
 
 
 def _how(status: int) -> str:
@@ -237,15 +241,25 @@ def _feed(child: subprocess.Popen[bytes], stdin: bytes) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Interrupt, terminate, kill: each with a short time to comply."""
-    for sign, wait_seconds in ((signal.SIGINT, 3), (signal.SIGTERM, 3), (signal.SIGKILL, 10)):
-        if child.poll() is not None:
-            return
-        try:
-            os.killpg(child.pid, sign)
-        except ProcessLookupError:
-            return
-        try:
-            child.wait(wait_seconds)
-        except subprocess.TimeoutExpired:
-            continue
+    """Interrupt, terminate, kill: each with a short time to comply; then kill what is left of its process group.
+
+    A program that was waited for is left alone: its id may be another's by now.
+    """
+    if child.returncode is not None:
+        return
+    try:
+        for sign, wait_seconds in ((signal.SIGINT, 3), (signal.SIGTERM, 3), (signal.SIGKILL, 10)):
+            _signal_group(child, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(wait_seconds)
+                return
+    finally:
+        # Background jobs of a shell ignore SIGINT, outlive it, and hold our pipes open. Whoever interrupts us a second
+        # time does not want to wait either.
+        _signal_group(child, signal.SIGKILL)
+
+
+def _signal_group(child: subprocess.Popen[bytes], sign: signal.Signals) -> None:
+    """Signal the program's whole process group, if anybody is left in it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, sign)

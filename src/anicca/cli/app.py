@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +24,8 @@ COMMANDS = {
     "build": "build the system that a host.py declares and print its store path",
     "classify": "say whether a host is divergent, convergent or congruent, from baselines over time",
     "demo": "build the example host, boot it, break it, and show that it comes back the same",
-    "diff": "show how two systems differ",
     "drift": "show what is on a filesystem that its system did not put there",
+    "diff": "show how two systems differ",
     "gc": "drop old generations and remove from the store what nothing needs",
     "generations": "list this host's generations",
     "image": "write a bootable disk image of a host",
@@ -91,14 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None and sys.argv[1:] == ["--version"]:
         click.echo(f"anicca {__version__}")
         return
+    if arguments is None:
+        _prepare_process()
     try:
         app.main(args=None if arguments is None else list(arguments), prog_name="anicca", standalone_mode=False)
     except click.exceptions.Abort:
         _interrupted()
     except KeyboardInterrupt:
         _interrupted()
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -116,6 +118,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         show_bug()
         sys.exit(BUG)
+
+
+def _prepare_process() -> None:
+    """Make this process ours: it ends in good order when asked to, and prints whatever text there is."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        # What was started must end with us: programs run in sessions of their own, no hang-up reaches them.
+        if signal.getsignal(sign) is signal.SIG_DFL:
+            signal.signal(sign, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Not every locale has a check mark, and not every file's name is text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _interrupted() -> None:
