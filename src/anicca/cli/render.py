@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
 from anicca.events import Advanced, Event, Finished, LogLine, Notice, Report, Started
@@ -16,6 +17,7 @@ from anicca.events import Advanced, Event, Finished, LogLine, Notice, Report, St
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from anicca.errors import AniccaError
@@ -87,7 +89,7 @@ class Lines:
 
 
 class Bars:
-    """Bars and spinners of rich, on a terminal."""
+    """Bars and spinners of rich, on a terminal, as long as a task is under way; else the terminal is left alone."""
 
     def __init__(self, *, verbose: int) -> None:
         self._verbose = verbose
@@ -103,9 +105,14 @@ class Bars:
             self._progress.stop()
             self._progress = None
 
+    @cached_property
+    def _console(self) -> Console:
+        from rich.console import Console  # noqa: PLC0415 (slow to import, and who has nothing to do needs none)
+
+        return Console(stderr=True)
+
     def _open(self) -> Progress:
         if self._progress is None:
-            from rich.console import Console  # noqa: PLC0415 (slow to import)
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
             self._progress = Progress(
@@ -114,8 +121,11 @@ class Bars:
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[amount]}", markup=False),
                 TimeElapsedColumn(),
-                console=Console(stderr=True),
+                console=self._console,
                 transient=True,
+                # What others print to stdout is a result, and stays there.
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._progress.start()
         return self._progress
@@ -123,32 +133,38 @@ class Bars:
     def report(self, event: Event) -> None:
         """Show one event."""
         with self._lock:
-            progress = self._open()
             match event:
                 case Started():
                     self._units[event.task] = event.unit
                     self._started[event.task] = time.monotonic()
-                    self._tasks[event.task] = progress.add_task(event.task, total=event.total, amount="")
+                    self._tasks[event.task] = self._open().add_task(event.task, total=event.total, amount="")
                 case Advanced():
                     if event.task in self._tasks:
                         amount = f"{_amount(event.done, self._units[event.task])} {event.note}"
-                        progress.update(self._tasks[event.task], completed=event.done, amount=amount)
+                        self._open().update(self._tasks[event.task], completed=event.done, amount=amount)
                 case Finished():
-                    seconds = time.monotonic() - self._started.pop(event.task, time.monotonic())
-                    if event.task in self._tasks:
-                        progress.remove_task(self._tasks.pop(event.task))
-                    note = f"  {event.note}" if event.note else ""
-                    progress.console.print(f"[green]✓[/] {_plain(event.task)} [dim]{seconds:.1f} s{_plain(note)}[/]")
+                    self._finish(event)
                 case LogLine():
                     if self._verbose:
-                        progress.console.print(f"[dim]{_plain(event.task)}>[/] {_plain(event.text)}", highlight=False)
+                        text = f"[dim]{_plain(event.task)}>[/] {_plain(event.text)}"
+                        self._console.print(text, highlight=False)
                     elif event.task in self._tasks:
-                        progress.update(self._tasks[event.task], amount=event.text[:60])
+                        self._open().update(self._tasks[event.task], amount=event.text[:60])
                 case Notice():
                     mark = "[yellow]![/] " if event.warning else ""
-                    progress.console.print(f"{mark}{_plain(event.text)}")
+                    self._console.print(f"{mark}{_plain(event.text)}")
                 case _:
                     assert_never(event)
+
+    def _finish(self, event: Finished) -> None:
+        """A task's last line; with the last task the bars go, for a program may want the terminal for itself."""
+        seconds = time.monotonic() - self._started.pop(event.task, time.monotonic())
+        if event.task in self._tasks:
+            self._open().remove_task(self._tasks.pop(event.task))
+        note = f"  {_plain(event.note)}" if event.note else ""
+        self._console.print(f"[green]✓[/] {_plain(event.task)} [dim]{seconds:.1f} s{note}[/]")
+        if not self._tasks:
+            self.close()
 
 
 def _plain(text: str) -> str:
