@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +13,13 @@ from typing import TYPE_CHECKING
 import click
 
 from anicca import events
-from anicca.cli.context import Context, built
+from anicca.cli.context import Context, built, evaluate, make_fetcher
+from anicca.errors import AniccaError, UsageError
+from anicca.fs import make_private_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anicca.demo.story import Row
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "sundryvm"
@@ -29,19 +35,51 @@ def demo(context: Context, *, host: Path | None) -> None:
     """
     from anicca.debian.fetch import PinsGoneError, default_cache  # noqa: PLC0415
 
-    work = default_cache() / "demo"
-    work.mkdir(parents=True, exist_ok=True)
     example = host or EXAMPLE / "host.py"
     if not example.exists():
         raise click.UsageError("the example host comes with the source checkout; name a HOST.py")
-    try:
-        rows = run(context, example, work)
-    except PinsGoneError as error:
-        context.report(events.Notice(text=str(error), warning=True))
-        rows = run(context, move_pins(context, example, work, [row.pin.name for row in error.missing]), work)
+    require_f2fs(example)
+    work = default_cache() / "demo"
+    with alone_in(work):
+        try:
+            rows = run(context, example, work)
+        except PinsGoneError as error:
+            if host is not None:
+                # Its lock is its owner's to move, and the hint says how.
+                raise
+            context.report(events.Notice(text=str(error), warning=True))
+            rows = run(context, move_pins(context, example, work, [row.pin.name for row in error.missing]), work)
     show(context, rows)
     if not all(row.holds for row in rows):
         sys.exit(1)
+
+
+def require_f2fs(host: Path) -> None:
+    """Refuse a host whose root the demo does not know how to break."""
+    from anicca.declare.load import evaluate as evaluate_file  # noqa: PLC0415
+    from anicca.declare.root import F2fs  # noqa: PLC0415
+
+    root = evaluate_file(host).root
+    if not isinstance(root, F2fs):
+        raise UsageError(
+            f"the demo breaks an f2fs root, and {host} declares {root.backend}",
+            hint="`anicca vm` boots it; or name a host with an f2fs root",
+        )
+
+
+@contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Hold the demo's directory: two demos would take the disk from under each other's machine."""
+    make_private_directory(work)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AniccaError(
+                f"another demo is running in {work}",
+                hint="wait for it, or give this one a place of its own in ANICCA_CACHE",
+            ) from error
+        yield
 
 
 def run(context: Context, host: Path, work: Path) -> list[Row]:
@@ -75,8 +113,7 @@ def run(context: Context, host: Path, work: Path) -> list[Row]:
 
 
 def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Path:
-    """A copy of the host whose lock has these pins moved to what the archive has now; the diff is reported."""
-    from anicca.cli.context import evaluate, make_fetcher  # noqa: PLC0415
+    """A copy of the example whose lock has these pins moved to what the archive has now; the diff is reported."""
     from anicca.debian.archive import find_mirrors  # noqa: PLC0415
     from anicca.debian.fetch import default_cache  # noqa: PLC0415
     from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415

@@ -25,6 +25,7 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
     """
     from anicca.debian.fetch import default_cache  # noqa: PLC0415
     from anicca.events import Notice  # noqa: PLC0415
+    from anicca.fs import make_private_directory  # noqa: PLC0415
     from anicca.system.image import make_image  # noqa: PLC0415
     from anicca.vm.console import open_console  # noqa: PLC0415
     from anicca.vm.machine import MachineConfig  # noqa: PLC0415
@@ -33,7 +34,8 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
 
     with built(context, host) as found:
         run_dir = default_cache() / "vm" / found.spec.name
-        run_dir.mkdir(parents=True, exist_ok=True)
+        # The disk holds what the host keeps: its ssh host keys, its users' files.
+        make_private_directory(run_dir)
         disk, made_of = run_dir / "disk.raw", run_dir / "system"
         system = str(found.plan.system.out)
         if fresh or not disk.exists() or not made_of.exists() or made_of.read_text() != system:
