@@ -2,7 +2,8 @@
 # shellcheck shell=sh disable=SC2034
 # Sets `python`, the environment's interpreter.
 
-top=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+# A link to a script, from a directory on PATH, will do.
+top=$(CDPATH='' cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)
 environment=${ANICCA_VENV:-$top/.venv}
 python=$environment/bin/python
 
@@ -10,7 +11,7 @@ python=$environment/bin/python
 run_packages='apt bubblewrap busybox-static ca-certificates debian-archive-keyring dpkg openssh-client ovmf
 python3 python3-venv qemu-system-x86 util-linux'
 # What the tests take besides: real peers and oracles.
-test_packages='attr dosfstools e2fsprogs erofs-utils f2fs-tools fdisk file git libcap2-bin mmdebstrap mount mtools
+test_packages='acl attr dosfstools e2fsprogs erofs-utils f2fs-tools fdisk file git libcap2-bin mmdebstrap mount mtools
 nix-bin openssh-server shellcheck xz-utils zstd'
 
 say() {
@@ -44,15 +45,34 @@ need_packages() {
     rm -f "$log"
 }
 
+# has_environment NAME: whether the virtual environment has what requirements/NAME.txt asks for (the development set
+# has all that the other has), and its interpreter is still of the version that it was made with.
+has_environment() {
+    version=$(readlink -f -- "$python") || return 1
+    version=${version##*/}
+    case $version in python3.*) [ -d "$environment/lib/$version" ] || return 1 ;; esac
+    cmp -s "$top/requirements/$1.txt" "$environment/anicca-$1.txt" \
+        || { [ "$1" = run ] && cmp -s "$top/requirements/dev.txt" "$environment/anicca-dev.txt"; }
+}
+
 # need_environment NAME: a virtual environment with exactly requirements/NAME.txt, checked by hash.
 need_environment() {
+    ! has_environment "$1" || return 0
     wanted=$top/requirements/$1.txt
-    ! cmp -s "$wanted" "$environment/anicca-$1.txt" || return 0
-    # The development set has all that the other has.
-    [ "$1" != run ] || ! cmp -s "$top/requirements/dev.txt" "$environment/anicca-dev.txt" || return 0
     say "making the virtual environment $environment (requirements/$1.txt)"
-    [ -x "$python" ] || python3 -m venv "$environment" || return 1
-    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$wanted" || return 1
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        say "$(python3 --version) is too old: Python 3.11 or later is needed, as Debian 12 has it"
+        return 1
+    fi
+    # One that was interrupted has no pip yet; one of another Python than today's has none for today's.
+    if ! "$python" -m pip --version > /dev/null 2>&1; then
+        rm -f "$environment/anicca-run.txt" "$environment/anicca-dev.txt"
+        python3 -m venv "$environment" || return 1
+    fi
+    if ! "$python" -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$wanted"; then
+        say 'pip could not install the Python packages; what it says is above, and the next run goes on from there'
+        return 1
+    fi
     # The checkout itself, without building it.
     site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     printf '%s\n' "$top/src" > "$site/anicca-checkout.pth"
