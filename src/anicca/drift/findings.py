@@ -64,7 +64,8 @@ def look(root: bytes, expectation: Expectation, options: Options | None = None) 
     entries = list(expectation.entries)
     wanted = {one.path: one.digests[0].partition(":")[0] for one in entries if one.digests}
     declared = {one.path for one in entries}
-    options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""))
+    # What is mounted where the system says is the system's own business, not the root's.
+    options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""), leave=expectation.mounts)
     scan = Scan(root, options)
     return weigh(expectation._replace(entries=entries), seen_by(scan), declared)
 

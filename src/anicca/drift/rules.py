@@ -186,6 +186,30 @@ DEBIAN = (
         kinds=("file", "directory", "symlink"),
     ),
     Rule(
+        GENERATED,
+        "made by a service as it starts",
+        (
+            *("/var/lib/systemd/linger", "/var/lib/systemd/timers", "/var/lib/systemd/timers/stamp-*.timer"),
+            *("/var/lib/systemd/timesync", "/var/lib/systemd/timesync/clock", "/var/lib/systemd/backlight/*"),
+            *("/var/lib/systemd/rfkill/*", "/var/lib/private/systemd", "/var/lib/private/systemd/**"),
+            *("/var/lib/systemd/catalog", "/var/lib/systemd/rfkill", "/var/lib/systemd/backlight"),
+            *("/var/lib/nginx/body", "/var/lib/nginx/fastcgi", "/var/lib/nginx/proxy", "/var/lib/nginx/scgi"),
+            *("/var/lib/nginx/uwsgi", "/var/lib/logrotate/status", "/var/lib/chrony/chrony.drift"),
+            *("/var/tmp/systemd-private-*", "/var/tmp/systemd-private-*/tmp"),  # noqa: S108 (no file is made)
+            *("/tmp/systemd-private-*", "/tmp/systemd-private-*/tmp"),  # noqa: S108
+            *("/var/lib/sudo/lectured/*", "/var/lib/sudo/ts/*", "/var/lib/dhcpcd/*", "/var/lib/dhcp/*.leases"),
+        ),
+        expected=True,
+        kinds=("file", "directory", "symlink"),
+    ),
+    Rule(
+        LOG,
+        "the journal",
+        tuple(f"/var/log/journal/{'[0-9a-f]' * 32}{below}" for below in ("", "/*.journal", "/*.journal~")),
+        expected=True,
+        kinds=("file", "directory"),
+    ),
+    Rule(
         IDENTITY,
         "what makes this machine itself",
         (

@@ -48,10 +48,14 @@ GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class Options(NamedTuple):
-    """What a scan does: which content it reads, where it does not go, and with how many processes."""
+    """What a scan does: which content it reads, where it does not go, and with how many processes.
+
+    Mounts at `leave` are never visited, whatever they are.
+    """
 
     want: Want | None = None
     skip: Skip | None = None
+    leave: frozenset[bytes] = frozenset()
     cross_mounts: bool = True
     xattrs: bool = True
     workers: int = 0
@@ -75,7 +79,9 @@ class Scan:
             every = []
         self.mounts: list[Mount] = mounting.below(every, self.root)
         holder = mounting.holding(every, self.root)
-        self.visited = mounting.to_visit(self.mounts, holder) if self.options.cross_mounts else []
+        left = self.options.leave
+        visited = mounting.to_visit(self.mounts, holder) if self.options.cross_mounts else []
+        self.visited = [mount for mount in visited if mount.path not in left]
         fd, self.sees_beneath = open_view(self.root)
         self._tops: dict[bytes, int] = {b"/": fd}
         for mount in self.visited:
@@ -103,7 +109,10 @@ class Scan:
         self._tops = {}
 
     def _rows(self) -> Iterator[Row]:
-        looking = Looker(self._tops, self.options, private=False)
+        with contextlib.closing(Looker(self._tops, self.options, private=False)) as looking:
+            yield from self._looked(looking)
+
+    def _looked(self, looking: Looker) -> Iterator[Row]:
         batches = _batched(self._segments())
         first = next(batches, [])
         second = next(batches, None)
@@ -154,14 +163,14 @@ class Scan:
         yield b"", (), ""
         walk = _Walk(self._tops, self.options.skip, {mount.path for mount in self.mounts}, beneath=False)
         walk.sees_beneath = self.sees_beneath
-        yield from walk.segments(b"/", "")
-        walk.close()
+        with contextlib.closing(walk):
+            yield from walk.segments(b"/", "")
         if self.sees_beneath:
             for mount in self.visited:
                 walk = _Walk({b"/": self._tops[b"/"]}, self.options.skip, set(), beneath=True)
                 walk.sees_beneath = True
-                yield from walk.segments(mount.path, HIDDEN)
-                walk.close()
+                with contextlib.closing(walk):
+                    yield from walk.segments(mount.path, HIDDEN)
 
 
 def look_at(root: bytes, path: bytes, algorithm: str = "") -> Entry | None:

@@ -1,0 +1,127 @@
+"""The root of an anicca host against what its system object says: laid out as at boot, then broken."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anicca.drift.examine import examine
+from anicca.drift.why import why
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.integration
+
+SYSTEM = "nix/store/0000-system-small"
+PACKAGE = "nix/store/1111-pam-1.0"
+MOUNT_POINTS = ("boot", "dev", "etc", "nix", "proc", "run", "sys", "tmp", "usr")
+
+
+def entry(path: str, kind: str, mode: str, user: str = "root", **more: object) -> str:
+    record = {"path": path, "kind": kind, "mode": mode, "user": user, "group": user, "mtime": 1, **more}
+    return json.dumps(record) + "\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files their owners")
+    root = tmp_path / "host"
+    root.mkdir(mode=0o755)
+    for name in MOUNT_POINTS:
+        (root / name).mkdir()
+    (root / "tmp").chmod(0o1777)
+    for name in ("proc", "sys"):
+        (root / name).chmod(0o555)
+    system = root / SYSTEM
+    (system / "layout").mkdir(parents=True)
+    (root / PACKAGE / "var/lib/pam").mkdir(parents=True)
+    (root / PACKAGE / "var/lib/pam/seen").write_text("seen\n")
+    (system / "manifest.jsonl").write_text(
+        entry("/usr/bin/env", "file", "0755", size=0, source=f"/{PACKAGE}/usr/bin/env")
+        + entry("/bin", "symlink", "0777", target="usr/bin")
+        + entry("/var", "directory", "0755")
+        + entry("/var/lib", "directory", "0755")
+        + entry("/var/lib/pam", "directory", "0750", "ann")
+        + entry("/var/lib/pam/seen", "file", "0600", "ann", size=5, source=f"/{PACKAGE}/var/lib/pam/seen")
+        + entry("/var/lib/pam/empty", "file", "0644", size=0)
+    )
+    declared = {"/srv/a": {"type": "file", "content": "hello\n", "mode": "0640", "owner": "ann", "group": "root"}}
+    (system / "spec.json").write_text(json.dumps({"name": "small", "files": declared, "units": {}}))
+    (system / "packages.json").write_text(
+        json.dumps([{"name": "coreutils", "version": "9", "contents": f"/{PACKAGE}"}])
+    )
+    (system / "layout/persist").write_text("d 0750 7 7 /var/lib/notes\n")
+    (root / "run/anicca").mkdir()
+    (root / "run/anicca/system").symlink_to(f"/{SYSTEM}")
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nann:x:7:7::/:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\nann:x:7:\n")
+    (root / "bin").symlink_to("usr/bin")
+    for name in ("var", "var/lib", "var/lib/pam", "var/lib/notes", "srv"):
+        (root / name).mkdir()
+    (root / "var/lib/pam/seen").write_text("seen\n")
+    (root / "var/lib/pam/empty").touch()
+    (root / "srv/a").write_text("hello\n")
+    for name, mode, owner, group in (
+        ("var/lib/pam", 0o750, 7, 7),
+        ("var/lib/pam/seen", 0o600, 7, 7),
+        ("var/lib/notes", 0o750, 7, 7),
+        ("srv/a", 0o640, 7, 0),
+    ):
+        os.chown(root / name, owner, group)
+        (root / name).chmod(mode)
+    return root
+
+
+def found(host: Path) -> set[tuple[bytes, str]]:
+    # What is in the mount points is mounted there on a real host.
+    inside = tuple(b"/%s/" % name.encode() for name in MOUNT_POINTS)
+    return {(one.drift.path, one.drift.kind) for one in examine(host).drift if not one.drift.path.startswith(inside)}
+
+
+def test_a_root_as_it_was_laid_out_has_no_drift(host: Path) -> None:
+    assert found(host) == set()
+
+
+def test_what_was_done_to_it_is_found_and_what_is_kept_is_left_alone(host: Path) -> None:
+    (host / "var/lib/notes/mine").write_text("kept")
+    (host / "var/lib/pam/seen").write_text("SEEN\n")
+    (host / "var/lib/pam/empty").unlink()
+    (host / "srv/a").chmod(0o666)
+    (host / "srv").chmod(0o777)
+    (host / "bin").unlink()
+    (host / "bin").symlink_to("/tmp")
+    (host / "root").mkdir()
+    os.chown(host / "var/lib/notes", 0, 7)
+    assert found(host) == {
+        (b"/var/lib/pam/seen", "content"),
+        (b"/var/lib/pam/empty", "removed"),
+        (b"/srv/a", "mode"),
+        (b"/srv", "mode"),
+        (b"/bin", "target"),
+        (b"/root", "added"),
+        (b"/var/lib/notes", "owner"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "gone"),
+    [
+        ("/srv/a", "declared", False),
+        ("/var/lib/pam/seen", "seed", False),
+        ("/var/lib/notes/mine", "persisted", False),
+        ("/var/lib/new", "nobody", True),
+        ("/usr/bin/env", "package", False),
+    ],
+)
+def test_where_a_path_comes_from(host: Path, path: str, origin: str, *, gone: bool) -> None:
+    (host / "var/lib/notes/mine").touch()
+    (host / "var/lib/new").touch()
+    (host / "usr/bin").mkdir()
+    (host / "usr/bin/env").touch()
+    answer = why(os.fsencode(host), path.encode())
+    assert (answer.origin, answer.gone_at_boot) == (origin, gone)
