@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -92,11 +93,13 @@ def _detached(log: Path) -> int:
     from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
 
     log.unlink(missing_ok=True)
-    source = Path(__file__).parents[2]
+    settings = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    settings |= {name: value for name, value in os.environ.items() if name == "PYTHONPYCACHEPREFIX"}
     done = process.run(
         [
             *("systemd-run", "--quiet", "--wait", "--collect", f"--unit=anicca-switch-{int(time.time())}"),
-            *("--description=Moving this host to another system", f"--setenv=PYTHONPATH={source}"),
+            "--description=Moving this host to another system",
+            *(f"--setenv={name}={value}" for name, value in settings.items()),
             *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
             *("--", *command_again([*sys.argv[1:], "--attached"])),
         ],
