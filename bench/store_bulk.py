@@ -15,12 +15,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anicca import fs, process
 from anicca.errors import AniccaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ANICCA = [sys.executable, "-m", "anicca"]
 
@@ -78,7 +81,9 @@ class Bench:
     def ours(self, root: Path, *words: str | Path) -> str:
         return process.run([*ANICCA, "--store", root, "store", *words], env=self.env).text.strip()
 
-    def compare(self, what: str, theirs: Callable[[], Callable[[], object]], ours: Callable[[], Callable[[], object]]) -> None:
+    def compare(
+        self, what: str, theirs: Callable[[], Callable[[], object]], ours: Callable[[], Callable[[], object]]
+    ) -> None:
         """Each side prepares anew for each run, then is timed."""
         costs: dict[str, list[Cost]] = {"nix": [], "anicca": []}
         for _ in range(self.runs):
@@ -96,7 +101,7 @@ class Bench:
         )
 
 
-def run(bench: Bench) -> None:
+def run(bench: Bench) -> None:  # noqa: C901 (what is compared, one after the other)
     tree = bench.tree
     print(f"{'':<28} wall     nix  anicca  ratio   cpu     nix  anicca  ratio")
     quiet = ["sh", "-c", 'exec "$@" > /dev/null', "sh"]
@@ -107,7 +112,9 @@ def run(bench: Bench) -> None:
     )
     bench.compare(
         "dump",
-        lambda: lambda: process.run([*quiet, "nix-store", "--store", bench.directory / "n", "--dump", tree], env=bench.env),
+        lambda: (
+            lambda: process.run([*quiet, "nix-store", "--store", bench.directory / "n", "--dump", tree], env=bench.env)
+        ),
         lambda: lambda: process.run([*quiet, *ANICCA, "store", "dump", tree], env=bench.env),
     )
 
@@ -123,7 +130,11 @@ def run(bench: Bench) -> None:
     bench.compare("add, new", adds("n"), adds("a"))
     n, a = bench.directory / "n", bench.directory / "a"
     path = bench.nix("nix-store", n, "--add", tree)
-    bench.compare("add, valid already", lambda: lambda: bench.nix("nix-store", n, "--add", tree), lambda: lambda: bench.ours(a, "add", tree))
+    bench.compare(
+        "add, valid already",
+        lambda: lambda: bench.nix("nix-store", n, "--add", tree),
+        lambda: lambda: bench.ours(a, "add", tree),
+    )
     bench.compare(
         "verify --check-contents",
         lambda: lambda: bench.nix("nix-store", n, "--verify", "--check-contents"),
@@ -154,7 +165,11 @@ def run(bench: Bench) -> None:
         return prepare
 
     bench.compare("optimise, first", optimises("n"), optimises("a"))
-    bench.compare("optimise, again", lambda: lambda: bench.nix("nix-store", n, "--optimise"), lambda: lambda: bench.ours(a, "optimise"))
+    bench.compare(
+        "optimise, again",
+        lambda: lambda: bench.nix("nix-store", n, "--optimise"),
+        lambda: lambda: bench.ours(a, "optimise"),
+    )
 
     def collects(side: str) -> Callable[[], Callable[[], object]]:
         def prepare() -> Callable[[], object]:

@@ -145,6 +145,23 @@ class Database:
         )
         return {_path(text) for (text,) in rows}
 
+    def needs(self, paths: Iterable[StorePath]) -> dict[StorePath, list[StorePath]]:
+        """What each of `paths` that is valid refers to: less than `infos`, and faster."""
+        texts = _texts(paths)
+        found: dict[StorePath, list[StorePath]] = {}
+        known: dict[str, StorePath] = {}
+        rows = self._all(
+            "select v.path, w.path from ValidPaths v left join Refs r on r.referrer = v.id"
+            f" left join ValidPaths w on w.id = r.reference where v.path {_IN}",
+            texts,
+        )
+        for text, reference in rows:
+            path = known.get(text) or known.setdefault(text, _path(text))
+            references = found.setdefault(path, [])
+            if reference is not None:
+                references.append(known.get(reference) or known.setdefault(reference, _path(reference)))
+        return found
+
     def referrers(self, path: StorePath) -> set[StorePath]:
         """The objects that refer to `path`, itself too where it does."""
         rows = self._all(

@@ -214,6 +214,14 @@ class LocalStore:
                 raise AniccaError(f"{path}: not valid in this store")
         return found
 
+    def sorted_by_need(self, paths: Iterable[StorePath]) -> list[StorePath]:
+        """Those of `paths` that are valid, what is referred to first, as `nix-store` prints them."""
+        from anicca.store.graph import topological  # noqa: PLC0415 (where used)
+
+        db = self.reading()
+        needs = {} if db is None else db.needs(paths)
+        return topological({path: needs[path] for path in sorted(needs)})
+
     def read_derivation(self, path: StorePath) -> Derivation:
         """The derivation in a `.drv` of this store."""
         from anicca.store.derivation import parse  # noqa: PLC0415 (most users make their own)

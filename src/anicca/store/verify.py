@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,29 +29,30 @@ class Damage:
 
 
 def verify(store: LocalStore, *, check_contents: bool = False, report: Report = ignore) -> list[Damage]:
-    """All that is wrong; nothing is changed. `check_contents` hashes every object again."""
+    """All that is wrong; nothing is changed. `check_contents` hashes every object, and checks the database, again."""
     db = store.reading()
     if db is None:
         return []
-    found = [Damage(path=None, reason=f"the database: {text}") for text in db.check()]
-    infos = db.infos()
-    report(Started(task="verify", total=len(infos), unit="objects"))
-    for done, (_path, info) in enumerate(sorted(infos.items()), 1):
-        damage = damage_of(store, info, check_contents=check_contents)
-        if damage is not None:
-            found.append(damage)
-        report(Advanced(task="verify", done=done))
+    paths = store.all_valid()
+    report(Started(task="verify", total=len(paths), unit="objects"))
+    there = set(os.listdir(store.store_dir)) if store.store_dir.is_dir() else set()  # noqa: PTH208 (names)
+    found = [Damage(path=p, reason="is registered, but not there") for p in paths if p.basename not in there]
+    if check_contents:
+        found += [Damage(path=None, reason=f"the database: {text}") for text in db.check()]
+        for done, (path, info) in enumerate(sorted(db.infos().items()), 1):
+            damage = damage_of(store, info) if path.basename in there else None
+            if damage is not None:
+                found.append(damage)
+            report(Advanced(task="verify", done=done))
     report(Finished(task="verify"))
     return found
 
 
-def damage_of(store: LocalStore, info: PathInfo, *, check_contents: bool = True) -> Damage | None:
+def damage_of(store: LocalStore, info: PathInfo) -> Damage | None:
     """What is wrong with one valid object; None if nothing is."""
     lying = store.physical(info.path)
     if not lying.is_symlink() and not lying.exists():
         return Damage(path=info.path, reason="is registered, but not there")
-    if not check_contents:
-        return None
     try:
         nar_hash, size = hash_path(lying)
     except (OSError, AniccaError) as error:

@@ -176,8 +176,7 @@ def dump_db(context: Context) -> None:
 
     with context.open_store() as store:
         infos = store.infos()
-        for line in dump_registration(infos[p] for p in sorted(infos)):
-            click.echo(line)
+        sys.stdout.writelines(f"{line}\n" for line in dump_registration(infos[p] for p in sorted(infos)))
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,9 @@ _LINKS = 40
 
 def resolve(store: LocalStore, text: str) -> StorePath:
     """`/nix/store/…`, a base name, a file within an object, where one lies physically, or links to any of these."""
-    if "/" not in text:
-        try:
-            return StorePath.parse(text)
-        except ValueError:
-            pass
+    # The usual case first: thousands of them may come from another command.
+    with suppress(ValueError):
+        return StorePath.parse(text)
     current = Path(text).absolute()
     for _ in range(_LINKS):
         for top in (Path("/nix/store"), store.store_dir):

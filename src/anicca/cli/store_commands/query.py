@@ -68,15 +68,21 @@ def query(
         paths = resolve_all(store, texts)
         if use_output:
             paths = [p for path in paths for p in _outputs(store, path)]
-        for path in paths:
-            if not path.is_derivation or question != "outputs":
-                store.info(path)
+        if question != "outputs":
+            _refuse_invalid(store, paths)
         found = (
             [store.read_derivation(p).env.get(binding, "") for p in paths]
             if binding is not None
             else list(map(str, _answer(store, question or "", paths, include_outputs=include_outputs)))
         )
     context.print(found, lines(found))
+
+
+def _refuse_invalid(store: LocalStore, paths: Sequence[StorePath]) -> None:
+    valid = store.valid(paths)
+    for path in paths:
+        if path not in valid:
+            raise AniccaError(f"{path}: not valid in this store")
 
 
 def _outputs(store: LocalStore, path: StorePath) -> list[StorePath]:
@@ -90,6 +96,7 @@ def _answer(  # noqa: C901 (one case for each question)
     db = store.reading()
     if db is None:
         return []
+    infos = store.infos(paths) if question in ("deriver", "hash", "size") else {}
     match question:
         case "outputs":
             return [o for path in paths for o in _outputs(store, path)]
@@ -98,21 +105,21 @@ def _answer(  # noqa: C901 (one case for each question)
             if include_outputs:
                 outputs = [o for p in closure if p.is_derivation for o in db.derivation_outputs(p).values()]
                 closure |= store.closure(store.valid(outputs))
-            return _sorted_by_need(store, closure)
+            return store.sorted_by_need(closure)
         case "references":
-            return _sorted_by_need(store, {r for p in paths for r in store.info(p).references})
+            return store.sorted_by_need({r for of in db.needs(paths).values() for r in of})
         case "referrers":
-            return _sorted_by_need(store, {r for p in paths for r in db.referrers(p)})
+            return store.sorted_by_need({r for p in paths for r in db.referrers(p)})
         case "referrers_closure":
-            return _sorted_by_need(store, db.closure(paths, referrers=True))
+            return store.sorted_by_need(db.closure(paths, referrers=True))
         case "deriver":
-            return [store.info(p).deriver or "unknown-deriver" for p in paths]
+            return [infos[p].deriver or "unknown-deriver" for p in paths]
         case "valid_derivers":
             return [d for p in paths for d in sorted(db.derivers(p))]
         case "hash":
-            return [store.info(p).nar_hash for p in paths]
+            return [infos[p].nar_hash for p in paths]
         case "size":
-            return [store.info(p).nar_size for p in paths]
+            return [infos[p].nar_size for p in paths]
         case "roots":
             return _roots(store, db, paths)
         case "tree":
@@ -121,12 +128,6 @@ def _answer(  # noqa: C901 (one case for each question)
             return ["digraph G {", *_graph(store, paths), "}"]
         case _:
             return paths
-
-
-def _sorted_by_need(store: LocalStore, paths: Iterable[StorePath]) -> list[StorePath]:
-    """What is referred to first."""
-    infos = store.infos(list(paths))
-    return topological({p: infos[p].references for p in sorted(infos)})
 
 
 def _roots(store: LocalStore, db: Database, paths: Sequence[StorePath]) -> list[str]:
