@@ -87,8 +87,8 @@ def run(directory: Path, count: int, runs: int) -> None:
     ]
     print(f"\n{count} paths{'':<22}     nix  anicca   ratio  library   ratio")
     for what, words, library in questions:
-        nix = ["nix-store", "--store", root, *words]
-        anicca = [sys.executable, "-m", "anicca", "--store", root, "store", *words]
+        nix: list[str | Path] = ["nix-store", "--store", root, *words]
+        anicca: list[str | Path] = [sys.executable, "-m", "anicca", "--store", root, "store", *words]
         theirs = measure(partial(process.run, nix, env=env), resource.RUSAGE_CHILDREN, runs)
         ours = measure(partial(process.run, anicca), resource.RUSAGE_CHILDREN, runs)
         inside = measure(library, resource.RUSAGE_SELF, runs)
