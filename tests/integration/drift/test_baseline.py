@@ -159,6 +159,6 @@ def test_stopping_a_scan_ends_its_processes_and_closes_its_files(tree: Path) -> 
     scan = Scan(os.fsencode(tree), Options(workers=2))
     next(iter(scan))
     scan.close()
-    assert len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (a count) == before
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 (a count)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

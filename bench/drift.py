@@ -1,0 +1,168 @@
+"""Looking at one tree: anicca beside aide, mtree, debsums, dpkg and find. Wall and CPU seconds, peak memory, ratios.
+
+    python bench/drift.py TREE [--runs 5] [--directory DIR]
+
+TREE is a Debian root, as mmdebstrap makes it, or any other tree, of which dpkg knows nothing. It is only read. All are
+whole processes, turn and turn about in the same run, with a warm cache. Peers that are not
+installed are left out (Debian: aide mtree-netbsd debsums). Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
+
+from anicca import process
+from anicca.errors import AniccaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ANICCA = [sys.executable, "-m", "anicca"]
+FIND = r"%y %m %U %G %s %T@ %C@ %i %n %l\n"
+METADATA = """
+import os, sys
+from anicca.drift.scan import Options, Scan
+for entry in Scan(os.fsencode(sys.argv[1]), Options(xattrs=sys.argv[2] == "xattrs")):
+    pass
+"""
+HASH = """
+import hashlib, os, sys
+from concurrent.futures import ProcessPoolExecutor
+def work(paths):
+    for path in paths:
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, "sha256")
+if __name__ == "__main__":
+    paths = [
+        os.path.join(top, name).encode("utf-8", "surrogateescape")
+        for top, _, names in os.walk(sys.argv[1])
+        for name in names
+    ]
+    paths = [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
+    size = 256
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(work, [paths[at : at + size] for at in range(0, len(paths), size)]))
+"""
+AIDE = """\
+database_in=file:{top}/aide.db
+database_out=file:{top}/aide.new
+gzip_dbout=no
+report_url=file:{top}/aide.report
+Rule = p+i+n+u+g+s+b+m+ftype+l+acl+xattrs+caps+sha256
+{tree} Rule
+"""
+MTREE = "type,mode,uid,gid,size,nlink,link,time,sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    wall: float
+    cpu: float
+    peak_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing done by one program. `group` is what is compared; ours is the first of each group."""
+
+    group: str
+    name: str
+    argv: list[str]
+    prepare: Callable[[], object] | None = None
+
+
+def timed(argv: list[str], log: Path) -> Cost:
+    """Run to the end, whatever the status: many of these say what they found with it."""
+    started = time.perf_counter()
+    child = process.start(argv, output=log)
+    _, _, usage = os.wait4(child.pid, 0)
+    wall = time.perf_counter() - started
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
+
+
+def works(tree: str, top: Path) -> list[Work]:
+    """What is installed, of what can be compared."""
+    baseline = f"{top}/baseline.zst"
+    (top / "metadata.py").write_text(METADATA)
+    (top / "hash.py").write_text(HASH)
+    (top / "aide.conf").write_text(AIDE.format(top=top, tree=tree))
+
+    def keep_aide() -> None:
+        (top / "aide.new").replace(top / "aide.db")
+
+    found = [
+        Work("metadata", "anicca scan", [sys.executable, f"{top}/metadata.py", tree, "plain"]),
+        Work("metadata", "anicca scan, xattrs", [sys.executable, f"{top}/metadata.py", tree, "xattrs"]),
+        Work("metadata", "find -printf", ["find", tree, "-printf", FIND]),
+        Work("packages", "anicca drift", [*ANICCA, "drift", "--root", tree, "--summary"]),
+        Work("packages", "debsums -as", ["debsums", "-as", f"--root={tree}"]),
+        Work("packages", "dpkg --verify", ["dpkg", f"--root={tree}", "--verify"]),
+        Work("save", "anicca baseline save", [*ANICCA, "baseline", "save", baseline, "--root", tree]),
+        Work("save", "aide --init", ["aide", "--config", f"{top}/aide.conf", "--init"]),
+        Work("save", "mtree -c", ["mtree", "-c", "-k", MTREE, "-p", tree]),
+        Work("save", "read and sha256, all cores", [sys.executable, f"{top}/hash.py", tree]),
+        Work("check", "anicca baseline compare", [*ANICCA, "baseline", "compare", baseline, "--root", tree]),
+        Work("check", "aide --check", ["aide", "--config", f"{top}/aide.conf", "--check"], prepare=keep_aide),
+        Work("check", "mtree", ["mtree", "-f", f"{top}/mtree", "-p", tree]),
+    ]
+    has_dpkg = Path(tree, "var/lib/dpkg/status").exists()
+    return [work for work in found if which(work.argv[0]) and (has_dpkg or work.group != "packages")]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("tree", type=Path)
+    options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--directory", type=Path, default=None)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
+        top = Path(directory)
+        todo = works(str(chosen.tree.resolve()), top)
+        costs: dict[str, list[Cost]] = {work.name: [] for work in todo}
+        if which("mtree"):
+            specification = process.run(["mtree", "-c", "-k", MTREE, "-p", chosen.tree]).stdout
+            (top / "mtree").write_bytes(specification)
+        for turn in range(chosen.runs + 1):
+            for work in todo:
+                if work.prepare is not None and (top / "aide.new").exists():
+                    work.prepare()
+                cost = timed(work.argv, top / "log")
+                # The first turn fills the cache.
+                if turn:
+                    costs[work.name].append(cost)
+            print(f"turn {turn} of {chosen.runs}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    show(todo, costs)
+
+
+def show(todo: list[Work], costs: dict[str, list[Cost]]) -> None:
+    """Medians, and how many times as long as ours each took."""
+    ours: dict[str, Cost] = {}
+    group = ""
+    for work in todo:
+        runs = costs[work.name]
+        cost = Cost(*(statistics.median(getattr(one, name) for one in runs) for name in ("wall", "cpu", "peak_mb")))
+        first = ours.setdefault(work.group, cost)
+        if work.group != group:
+            group = work.group
+            print(f"\n{group:<29} wall s (best to worst)   cpu s  peak MB    our wall x   our cpu x")
+        spread = f"({min(one.wall for one in runs):.2f} to {max(one.wall for one in runs):.2f})"
+        print(
+            f"  {work.name:<27} {cost.wall:6.2f} {spread:<17} {cost.cpu:6.2f} {cost.peak_mb:8.0f}"
+            f"  {cost.wall / first.wall:10.2f} {cost.cpu / first.cpu:10.2f}"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except AniccaError as error:
+        sys.exit(str(error))

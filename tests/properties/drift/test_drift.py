@@ -1,0 +1,98 @@
+"""What holds for any tree: lines round-trip, order is that of a walk, a state has no drift from itself."""
+
+from __future__ import annotations
+
+import stat
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anicca.drift.compare import Tally, compare
+from anicca.drift.entry import FORMATS, Entry, is_below, order, parent
+from anicca.drift.expect import Expectation, Expected
+from anicca.drift.findings import Findings, from_record, judged, to_record
+from anicca.drift.lines import from_line, to_state, with_time
+
+names = st.binary(min_size=1, max_size=8).filter(lambda name: b"/" not in name and b"\0" not in name)
+paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts))
+attributes = st.dictionaries(st.sampled_from(["user.a", "security.capability"]), st.binary(max_size=9), max_size=2)
+
+
+@st.composite
+def entries(draw: st.DrawFn, path: bytes | None = None) -> Entry:
+    kind = draw(st.sampled_from(sorted(FORMATS.values())))
+    target = draw(st.binary(min_size=1, max_size=9)) if stat.S_ISLNK(kind) else b""
+    return Entry(
+        path=draw(paths) if path is None else path,
+        mode=kind | draw(st.integers(0, 0o7777)),
+        uid=draw(st.integers(0, 2**32 - 1)),
+        gid=draw(st.integers(0, 2**32 - 1)),
+        size=draw(st.integers(0, 2**40)) if stat.S_ISREG(kind) else len(target),
+        mtime_ns=draw(st.integers(-(2**40), 2**62)),
+        rdev=draw(st.sampled_from([0x103, 0x801])) if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) else 0,
+        target=target,
+        xattrs=tuple(sorted(draw(attributes).items())),
+        digest=draw(st.sampled_from(["", "sha256:00ff"])) if stat.S_ISREG(kind) else "",
+    )
+
+
+trees = st.lists(paths, unique=True, max_size=12).flatmap(
+    lambda found: st.tuples(*(entries(path=path) for path in sorted(found, key=order)))
+)
+
+
+def expected(entry: Entry) -> Expected:
+    return Expected(
+        path=entry.path,
+        origin="x",
+        kinds=(entry.kind,),
+        mode=stat.S_IMODE(entry.mode),
+        uid=entry.uid,
+        gid=entry.gid,
+        size=entry.size,
+        targets=(entry.target,) if entry.target else (),
+        xattrs=entry.xattrs,
+        digests=(entry.digest,) if entry.digest else (),
+    )
+
+
+@given(entries())
+def test_a_line_says_all_of_an_entry(entry: Entry) -> None:
+    line = with_time(to_state(entry, b""), entry)
+    assert line.count("\n") == 1
+    assert from_line(line.encode()) == (entry, b"")
+
+
+@given(st.lists(paths, unique=True))
+def test_a_directory_comes_right_before_all_that_is_below_it(found: list[bytes]) -> None:
+    whole = sorted({*found, *(parent(path) for path in found)}, key=order)
+    for at, path in enumerate(whole):
+        below = [one for one in whole if one != path and is_below(one, path)]
+        assert whole[at + 1 : at + 1 + len(below)] == below
+
+
+@given(trees)
+def test_nothing_differs_from_itself(tree: tuple[Entry, ...]) -> None:
+    assert list(compare(Expectation("x", [expected(one) for one in tree]), tree)) == []
+
+
+@given(trees, trees)
+def test_every_path_of_one_side_only_is_said_to_be_so(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> None:
+    found = list(compare(Expectation("x", [expected(one) for one in before]), after))
+    old, new = {one.path for one in before}, {one.path for one in after}
+    assert {one.path for one in found if one.kind == "removed"} == old - new
+    assert {one.path for one in found if one.kind == "added"} == new - old
+    assert {one.path for one in found if one.kind not in ("added", "removed")} <= old & new
+
+
+@given(trees, trees)
+def test_findings_survive_the_way_from_another_host(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> None:
+    expectation = Expectation("x", [expected(one) for one in before])
+    tally = Tally()
+    found = judged(expectation, compare(expectation, after, tally=tally), tally, set(), sees_beneath=True)
+    back = from_record(to_record(found))
+    assert same(back) == same(found)
+
+
+def same(findings: Findings) -> list[tuple[bytes, str, int, str]]:
+    return sorted((one.drift.path, one.drift.kind, one.drift.mode, one.judgement.name) for one in findings.found)
