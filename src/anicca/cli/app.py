@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -34,12 +35,17 @@ COMMANDS = {
     "show": "show the merged spec of a host and where each value was said",
     "status": "tell what runs, boots next, persists, and waits for a restart or reboot",
     "store": "look into the store, check it, collect its garbage",
+    "switch": "go live with a system, as a trial that goes back by itself",
     "vm": "boot a host in a virtual machine, console on this terminal",
     "why": "say where a path comes from, or that nobody declared it",
 }
 """Each is the function of that name in the module of that name, imported when it is used."""
 
 BUG, INTERRUPTED = 70, 130
+MACHINE_ERRORS = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EPERM, errno.EROFS}
+)
+"""What the system refuses for reasons that a person can see to, wherever it comes from."""
 
 
 class Commands(click.Group):
@@ -73,7 +79,7 @@ class Commands(click.Group):
     metavar="DIR",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print results as JSON, progress as JSON lines.")
-@click.option("-v", "--verbose", count=True, help="Show what programs print; twice: more.")
+@click.option("-v", "--verbose", count=True, help="Show what programs print.")
 @click.version_option(__version__, prog_name="anicca", message="%(prog)s %(version)s")
 @click.pass_context
 def app(context: click.Context, *, store_root: Path | None, as_json: bool, verbose: int) -> None:
@@ -97,27 +103,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _prepare_process()
     try:
         app.main(args=None if arguments is None else list(arguments), prog_name="anicca", standalone_mode=False)
-    except click.exceptions.Abort:
-        _interrupted()
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _interrupted()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except AniccaError as error:
-        from anicca.cli.render import show_error  # noqa: PLC0415
-
-        show_error(error)
-        sys.exit(error.exit_status)
+        _fail(error)
     except BrokenPipeError:
         # Who read our output has seen enough. Nothing may be written to it at exit either.
         sys.stdout = None
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in MACHINE_ERRORS:
+            _bug()
+        hint = "this machine does not let us go on; make room or rights there and run it again"
+        _fail(AniccaError(f"{error.filename or 'the output'}: {error.strerror}", hint=hint))
     except Exception:  # noqa: BLE001 (whatever it is, it is told to be a bug)
-        from anicca.cli.render import show_bug  # noqa: PLC0415
+        _bug()
 
-        show_bug()
-        sys.exit(BUG)
+
+def _fail(error: AniccaError) -> NoReturn:
+    from anicca.cli.render import show_error  # noqa: PLC0415
+
+    show_error(error)
+    sys.exit(error.exit_status)
+
+
+def _bug() -> NoReturn:
+    from anicca.cli.render import show_bug  # noqa: PLC0415
+
+    show_bug()
+    sys.exit(BUG)
 
 
 def _prepare_process() -> None:

@@ -48,6 +48,9 @@ def test_a_wrong_command_line_is_status_2(arguments: tuple[str, ...], capsys: py
         (AniccaError("no"), 1),
         (DeclarationError(Fault(message="no")), 3),
         (RefusedError("no"), 5),
+        (OSError(28, "No space left on device"), 1),
+        (PermissionError(13, "Permission denied", "/somewhere"), 1),
+        (FileNotFoundError(2, "No such file or directory", "/somewhere"), 70),
         (KeyboardInterrupt(), 130),
         (ZeroDivisionError(), 70),
     ],
@@ -73,3 +76,13 @@ def test_a_bug_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     fail_with(monkeypatch, ZeroDivisionError())
     leave("build")
     assert "this is a bug in anicca" in capsys.readouterr().err
+
+
+def test_what_the_machine_refuses_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fail_with(monkeypatch, PermissionError(13, "Permission denied", "/somewhere"))
+    leave("build")
+    seen = capsys.readouterr().err
+    assert seen.startswith("error: /somewhere: Permission denied\n  hint: ")
+    assert "bug" not in seen
