@@ -17,6 +17,7 @@ from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import locks
 from anicca.store.graph import topological
 from anicca.store.path import StorePath
+from anicca.store.removal import remove
 from anicca.store.roots import find_roots, temporary_roots
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class _Collection:
                 self.db.invalidate((path,))
                 moved = self._move(self.store.physical(path))
             self.paths.append(path)
-            self.freed += _remove(moved)
+            self.freed += 0 if moved is None else remove(moved)
             self.report(Advanced(task="gc", done=len(self.paths)))
         self.report(Finished(task="gc"))
 
@@ -198,7 +199,7 @@ class _Collection:
                 moved = self._move(self.store.store_dir / name)
             if path is not None:
                 self.paths.append(path)
-            self.freed += _remove(moved)
+            self.freed += 0 if moved is None else remove(moved)
 
     def links(self) -> None:
         """Remove the optimiser's links that no object uses any more."""
@@ -223,29 +224,6 @@ class _Collection:
         target = self.store.workspace() / f"dead-{lying.name}"
         lying.rename(target)
         return target
-
-
-def _remove(path: Path | None) -> int:
-    """Remove a tree; how many bytes of disk that frees."""
-    if path is None:
-        return 0
-    freed = 0
-    directories: list[bytes] = []
-    todo = [os.fsencode(path)]
-    while todo:
-        current = todo.pop()
-        status = os.lstat(current)
-        if status.st_nlink == 1 or stat.S_ISDIR(status.st_mode):
-            freed += status.st_blocks * 512
-        if stat.S_ISDIR(status.st_mode):
-            os.chmod(current, 0o700)  # noqa: PTH101 (bytes)
-            directories.append(current)
-            todo += (current + b"/" + name for name in os.listdir(current))  # noqa: PTH208 (bytes)
-        else:
-            os.unlink(current)  # noqa: PTH108 (bytes)
-    for directory in reversed(directories):
-        os.rmdir(directory)  # noqa: PTH106 (bytes)
-    return freed
 
 
 class _Server:

@@ -23,6 +23,7 @@ from anicca.store import base32, locks
 from anicca.store.hashes import AsideHasher, Hash
 from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_stream
 from anicca.store.path import StorePath, content_address, make_fixed_path, make_source_path, make_text_path
+from anicca.store.removal import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -73,7 +74,7 @@ class LocalStore:
         """Give up locks, temporary roots and the working directory. The store may be used again afterwards."""
         with self._lock:
             if self._workspace is not None:
-                fs.remove_tree(self._workspace)
+                remove(self._workspace)
                 self._workspace = None
             if self._temp_roots is not None:
                 self._temp_roots.close()
@@ -281,7 +282,7 @@ class LocalStore:
                 directory.mkdir()
                 yield directory
         finally:
-            fs.remove_tree(directory)
+            remove(directory)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -504,7 +505,7 @@ class LocalStore:
             old = self.workspace() / f"old-{base32.encode(os.urandom(8))}"
             _move(target, old)
             _move(tree, target)
-            fs.remove_tree(old)
+            remove(old)
         else:
             _move(tree, target)
 

@@ -357,3 +357,13 @@ def test_an_interrupt_ends_builders_and_leaves_nothing(tmp_path: Path, root: Pat
     with LocalStore.open(root, durable=False) as store:
         assert store.verify(check_contents=True) == []
         assert [p.name for p in store.all_valid()] == ["slow.drv"]
+
+
+def test_an_output_without_end_in_depth_is_refused_and_gone(store: LocalStore) -> None:
+    item = shell(
+        "n=0; busybox mkdir $out; cd $out; while [ $n -lt 3000 ]; do busybox mkdir d; cd d; n=$((n + 1)); done"
+    )
+    with pytest.raises(AniccaError, match="too long"):
+        build(store, [item])
+    store.close()
+    assert {p.name for p in store.store_dir.iterdir()} == {".links", item.path.basename}
