@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zstandard
 
+from anicca import process
 from anicca.drift.baseline import open_baseline, read_entries
 from anicca.drift.examine import compare_baselines, compare_to_baseline, save_baseline
 from anicca.drift.scan import Options, Scan
@@ -150,6 +151,8 @@ def test_few_open_files_are_enough_for_any_depth(tmp_path: Path) -> None:
             assert not [one for one in seen if one.error]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        # pytest's own clean-up recurses.
+        process.run(["rm", "-r", top])
 
 
 def test_stopping_a_scan_ends_its_processes_and_closes_its_files(tree: Path) -> None:
