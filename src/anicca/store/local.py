@@ -44,13 +44,14 @@ class LocalStore:
     Safe to share between threads. Use as a context manager, or call `close`.
     """
 
-    def __init__(self, root: Path | None = None, *, durable: bool = True) -> None:
+    def __init__(self, root: Path | None = None, *, durable: bool = True, link_equal: bool = False) -> None:
         top = (root or Path("/")).absolute()
         self.root = top
         self.store_dir = top / "nix" / "store"
         self.state_dir = top / "nix" / "var" / "nix"
         self.log_dir = top / "nix" / "var" / "log" / "nix" / "drvs"
         self._durable = durable
+        self._link_equal = link_equal
         self._lock = threading.RLock()
         self._db: Database | None = None
         self._big_lock = -1
@@ -58,9 +59,12 @@ class LocalStore:
         self._workspace: Path | None = None
 
     @classmethod
-    def open(cls, root: Path | None = None, *, durable: bool = True) -> Self:
-        """The store below `root`. Without `durable`, a power cut may lose what was just added (for tests)."""
-        return cls(root, durable=durable)
+    def open(cls, root: Path | None = None, *, durable: bool = True, link_equal: bool = False) -> Self:
+        """The store below `root`. Without `durable`, a power cut may lose what was just added (for tests).
+
+        With `link_equal`, files that are added become links to equal ones that are there (`optimise`).
+        """
+        return cls(root, durable=durable, link_equal=link_equal)
 
     def __enter__(self) -> Self:
         return self
@@ -497,6 +501,10 @@ class LocalStore:
         if self._durable:
             fs.sync_directory(self.store_dir)
         self.register(infos, derivations)
+        if self._link_equal:
+            from anicca.store.optimise import optimise  # noqa: PLC0415 (where asked for)
+
+            optimise(self, staged)
 
     def put_in_place(self, tree: Path, path: StorePath) -> None:
         """Move a tree of the workspace to where `path` lies, and what lay there (a leftover, or damaged) away."""

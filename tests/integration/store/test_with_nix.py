@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -241,3 +242,28 @@ def test_paths_of_text(store: LocalStore, nix: Nix) -> None:
     two = store.add_text("two", f"{one}", [one])
     assert nix("nix-store", "-q", "--references", str(two)).split() == [str(one)]
     assert store.info(two).references == frozenset([StorePath.parse(str(one))])
+
+
+def test_equal_files_are_linked_when_added(root: Path, nix: Nix, tmp_path: Path) -> None:
+    with LocalStore.open(root, durable=False, link_equal=True) as store:
+        one = store.add_path("tree", make_tree(tmp_path / "tree"))
+        two = store.add_path("other", tmp_path / "tree")
+        inodes = {(store.physical(p) / "sub" / "file").stat().st_ino for p in (one, two)}
+        assert len(inodes) == 1
+        assert_clean(store, nix)
+
+
+@pytest.mark.parametrize("now", [-5_000_000_000, 0, 1 << 40])
+def test_a_clock_far_off_changes_nothing_else(
+    store: LocalStore, nix: Nix, monkeypatch: pytest.MonkeyPatch, now: int
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: float(now))
+    ours = derivations()
+    build(store, list(ours.values()))
+    store.add_root("b", ours["b"].outputs["dev"])
+    store.close()
+    collect(store)
+    store.close()
+    assert ours["b"].out in store.all_valid()
+    assert store.info(ours["b"].out).registration_time == now
+    assert_clean(store, nix)

@@ -1,0 +1,54 @@
+"""The library as others import it: light, alone, and as its documentation shows."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from anicca import process
+
+pytestmark = pytest.mark.integration
+
+PAGE = Path(__file__).parents[3] / "docs" / "internals" / "store.md"
+HEAVY = ("sqlite3", "subprocess", "httpx", "cryptography", "zstandard", "lzma", "ctypes", "asyncio", "click", "rich")
+
+
+def loaded(statement: str) -> set[str]:
+    program = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    return set(process.run([sys.executable, "-c", program]).text.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ("import anicca.store", set()),
+        ("from anicca.store import StorePath, Hash, instantiate, Derivation", set()),
+        ("from anicca.store import LocalStore, source_path_of, build", {"lzma"}),
+        ("from anicca.store.db import Database", {"sqlite3"}),
+    ],
+)
+def test_importing_one_thing_drags_nothing(statement: str, allowed: set[str]) -> None:
+    # lzma comes with shutil, which anicca.fs needs.
+    modules = loaded(statement)
+    assert modules & set(HEAVY) <= allowed
+    others = {m for m in modules if m.startswith("anicca.")} - {"anicca.errors", "anicca.events", "anicca.fs"}
+    assert all(m.startswith("anicca.store") for m in others)
+
+
+def test_every_name_can_be_had() -> None:
+    statement = "import anicca.store\nfor name in anicca.store.__all__: getattr(anicca.store, name)"
+    assert "anicca.store.local" in loaded(statement)
+
+
+def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert example is not None
+    (tmp_path / "hostname").write_text("world\n")
+    program = (
+        example[1].replace("/tmp/mine", str(tmp_path / "mine")).replace("/etc/hostname", str(tmp_path / "hostname"))
+    )
+    printed = process.run([sys.executable, "-c", program]).text
+    assert printed.startswith("hello world\n")
