@@ -59,6 +59,17 @@ def make_tree(directory: Path, files: int, megabytes: int) -> Path:
     return tree
 
 
+def environment(directory: Path) -> dict[str, str]:
+    """Ours, with Nix's configuration, and with Python's bytecode kept as an installed program has it."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {
+        **env,
+        "NIX_CONF_DIR": str(directory),
+        "HOME": str(directory),
+        "PYTHONPYCACHEPREFIX": str(directory / "bytecode"),
+    }
+
+
 class Bench:
     def __init__(self, directory: Path, tree: Path, runs: int) -> None:
         self.directory = directory
@@ -67,7 +78,7 @@ class Bench:
         (directory / "nix.conf").write_text(
             "build-users-group =\nsubstituters =\nexperimental-features = nix-command\nsandbox = true\n"
         )
-        self.env = {**os.environ, "NIX_CONF_DIR": str(directory), "HOME": str(directory)}
+        self.env = environment(directory)
 
     def fresh(self, name: str) -> Path:
         root = self.directory / name

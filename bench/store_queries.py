@@ -71,7 +71,8 @@ def run(directory: Path, count: int, runs: int) -> None:
     top, first = str(paths[-1]), str(paths[0])
     some = [str(p) for p in paths[:1000]]
     (directory / "nix.conf").write_text("build-users-group =\nsubstituters =\nexperimental-features = nix-command\n")
-    env = {**os.environ, "NIX_CONF_DIR": str(directory), "HOME": str(directory)}
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env |= {"NIX_CONF_DIR": str(directory), "HOME": str(directory), "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
     store = LocalStore.open(root, durable=False)
     wanted = paths[:1000]
     questions: list[tuple[str, list[str], Callable[[], object]]] = [
@@ -90,7 +91,7 @@ def run(directory: Path, count: int, runs: int) -> None:
         nix: list[str | Path] = ["nix-store", "--store", root, *words]
         anicca: list[str | Path] = [sys.executable, "-m", "anicca", "--store", root, "store", *words]
         theirs = measure(partial(process.run, nix, env=env), resource.RUSAGE_CHILDREN, runs)
-        ours = measure(partial(process.run, anicca), resource.RUSAGE_CHILDREN, runs)
+        ours = measure(partial(process.run, anicca, env=env), resource.RUSAGE_CHILDREN, runs)
         inside = measure(library, resource.RUSAGE_SELF, runs)
         ratios = f"{ours / theirs:6.2f}x {inside:8.4f} {inside / theirs:6.2f}x"
         print(f"{what:<30} {theirs:7.3f} {ours:7.3f} {ratios}", flush=True)
