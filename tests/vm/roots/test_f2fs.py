@@ -113,6 +113,8 @@ class Case:
     """Done by the host itself, in the boot before."""
     parameters: str = ""
     outcomes: tuple[str, ...] = ("blank",)
+    hangs: bool = False
+    """The guard finds it hanging and reboots."""
     again: str = ""
     """What the guard says at the boot after that one, where it is worth another boot."""
     nightly: bool = True
@@ -136,7 +138,7 @@ CASES = (
     Case(name="both checkpoints", damage=zero_both_heads, outcomes=("made-afresh",)),
     Case(name="checkpoint summaries", damage=zero_summaries, outcomes=("made-afresh",)),
     Case(name="NAT zeroed", damage=zero_nat, outcomes=("blank", "made-afresh", "fell-back")),
-    Case(name="NAT garbage", damage=garbage("nat"), outcomes=("fell-back",), again="made-afresh"),
+    Case(name="NAT garbage", damage=garbage("nat"), hangs=True, outcomes=("made-afresh",), again="blank"),
     Case(name="SIT garbage", damage=garbage("sit"), outcomes=("made-afresh",)),
     Case(name="SSA garbage", damage=garbage("ssa"), outcomes=("blank", "made-afresh")),
     Case(name="root inode", damage=zero_root_inode, outcomes=("made-afresh",)),
@@ -186,7 +188,13 @@ def test_the_host_boots_blank_after(case: Case, bench: Any, booted: Any, volume_
     case.damage(volume_type(disk=disk))
     if case.rescue:
         run_in_lab(f"{case.rescue} && sync && umount /mnt", kernel=bench.kernel, disks=[Disk(path=disk)])
+    if case.hangs:
+        words, console, _ = bench.run(disk)
+        assert words == ""
+        assert "THE ROOT HANGS" in console
     word = bench.boot(disk, parameters=case.parameters)
+    if case.hangs:
+        assert "anicca: the filesystem hung at the boot before" in word.guard["reasons"]
     assert word.guard["outcome"] in case.outcomes, word.guard
     check(word, first, boots=boots)
     if case.again:

@@ -42,8 +42,8 @@ backend_make() {
     mkfs.f2fs -q -f -l anicca-root "$@" "$backend_device"
 }
 
-# backend_spoil DEVICE: so that the next boot makes the filesystem afresh, when this one cannot because it hangs.
-# 8 KiB hold both superblocks.
+# backend_spoil DEVICE NOTE: so that the next boot makes the filesystem afresh, when this one cannot because it hangs.
+# 8 KiB hold both superblocks; the note comes first.
 backend_spoil() {
-    dd if=/dev/zero of="$1" bs=4096 count=2 conv=fsync status=none
+    printf '%s\n' "$2" | dd of="$1" bs=8192 count=1 conv=sync,fsync status=none
 }

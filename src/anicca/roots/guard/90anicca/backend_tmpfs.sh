@@ -32,7 +32,7 @@ backend_make() {
     return 1
 }
 
-# backend_spoil DEVICE: nothing to spoil.
+# backend_spoil DEVICE NOTE: nothing to spoil.
 backend_spoil() {
     :
 }

@@ -5,7 +5,7 @@
 # Tests set these; in the initrd nothing does.
 : "${ANICCA_CMDLINE:=/proc/cmdline}" "${ANICCA_RUN:=/run/anicca}" "${ANICCA_SYSROOT:=/sysroot}"
 : "${ANICCA_KMSG:=/dev/kmsg}" "${ANICCA_MOUNTINFO:=/proc/self/mountinfo}" "${ANICCA_UPTIME:=/proc/uptime}"
-: "${ANICCA_SYSFS:=/sys/class/block}" "${ANICCA_BY:=/dev/disk}"
+: "${ANICCA_SYSFS:=/sys/class/block}" "${ANICCA_BY:=/dev/disk}" "${ANICCA_SYSRQ:=/proc/sysrq-trigger}"
 export LC_ALL=C
 newline='
 '

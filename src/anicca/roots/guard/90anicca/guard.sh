@@ -8,6 +8,7 @@ lib=${0%/*}
 . "$lib/common.sh"
 root=$ANICCA_SYSROOT
 reasons=$ANICCA_RUN/guard.reasons
+hung="anicca: the filesystem hung at the boot before"
 
 # because TEXT: notes why this is not an ordinary boot. A file, as most callers run in a bounded process.
 because() {
@@ -150,12 +151,20 @@ choose() {
     case $? in
         0) outcome=blank && return ;;
         124)
-            # It cannot be made afresh while it hangs: the next boot will.
-            ! is_ours || bounded 5 backend_spoil "$device" || because "the next boot will find it as it is"
+            # It cannot be made afresh while it hangs, and a kernel with a hanging filesystem is no good host: seen
+            # was that /nix could not be mounted either. Only when the next boot is sure not to hang.
+            if is_ours && bounded 10 backend_spoil "$device" "$hung"; then
+                say 3 "THE ROOT HANGS: rebooting, to make it afresh"
+                sleep 1
+                printf b > "$ANICCA_SYSRQ"
+                sleep 5
+            fi
+            because "it could not be spoilt: the next boot will find it as it is"
             return
             ;;
     esac
     is_ours || return
+    case $(dd if="$device" bs=256 count=1 status=none | tr -d '\000') in "$hung"*) because "$hung" ;; esac
     say 3 "the root on $device is made afresh: $(cat "$reasons")"
     bounded 90 make_afresh || return
     hand_over && outcome=made-afresh
@@ -169,8 +178,11 @@ report() {
     report_type=${value%% *}
     quoted "${value#* }"
     report_options=$value
-    quoted "${device:-}"
+    quoted "$device"
     report_device=$value
+    one_line "$backend"
+    quoted "$value"
+    report_backend=$value
     report_reasons=
     report_text=
     while read -r report_line; do
@@ -186,8 +198,8 @@ report() {
     report_mount=$value
     clock
     as_seconds $((now - started - waited))
-    printf '{"root": "%s", "backend": "%s", "device": %s, "outcome": "%s", "reasons": [%s], "options": %s, %s}\n' \
-        "$report_type" "$backend" "$report_device" "$outcome" "$report_reasons" "$report_options" \
+    printf '{"root": "%s", "backend": %s, "device": %s, "outcome": "%s", "reasons": [%s], "options": %s, %s}\n' \
+        "$report_type" "$report_backend" "$report_device" "$outcome" "$report_reasons" "$report_options" \
         "\"seconds\": $value, \"mount_seconds\": $report_mount, \"waited_seconds\": $report_waited" \
         > "$ANICCA_RUN/guard.json"
     case $outcome in
@@ -205,20 +217,20 @@ started=$now waited=0 device='' outcome=fell-back
 modprobe -a -q f2fs ext4 erofs overlay 2> /dev/null &
 parameter anicca.backend
 backend=${value:-f2fs}
-if [ ! -e "$lib/backend_$backend.sh" ]; then
+file=$lib/backend_$backend.sh
+case $backend in *[!a-z0-9]*) file= ;; esac
+if [ ! -e "$file" ]; then
     because "no such backend here: $backend"
-    backend=tmpfs
-    declared=
-else
-    parameter anicca.rootopts
-    declared=$value
+    file=$lib/backend_tmpfs.sh
 fi
+parameter anicca.rootopts
+declared=$value
 parameter anicca.mkfs
 mkfs=$value
 # shellcheck source=backend_f2fs.sh
-. "$lib/backend_$backend.sh"
+. "$file"
 backend_options "$declared"
-choose
+[ -s "$reasons" ] || choose
 [ "$outcome" != fell-back ] || bounded 10 fall_back
 report
 exit 0
