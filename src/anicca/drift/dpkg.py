@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anicca.drift.inside import Root
 
 DATABASE = b"/var/lib/dpkg"
+INFO = DATABASE + b"/info"
 MERGED = frozenset((b"/bin", b"/sbin", b"/lib", b"/lib32", b"/lib64", b"/libo32", b"/libx32"))
 MOVED = {b"/var/run": b"/run", b"/var/lock": b"/run/lock"}
 INSTALLED = frozenset(("installed", "triggers-pending", "triggers-awaited", "unpacked", "half-configured"))
@@ -79,6 +80,7 @@ def read_expectation(root: Root) -> Expectation:
     reading.add_alternatives()
     reading.add_ucf()
     reading.add_tmpfiles()
+    reading.add_info()
     for who, units in ((b"system", b"deb-systemd-helper-enabled"), (b"user", b"deb-systemd-user-helper-enabled")):
         reading.add_units(who, b"/var/lib/systemd/" + units)
     installed = sum(package.state in INSTALLED for package in packages)
@@ -96,13 +98,12 @@ class _Reading:
         self.found: dict[bytes, Expected] = {}
         self.damaged: list[str] = []
         self._names = {}
-        info = join(DATABASE, b"info")
-        present = set(root.names(info))
+        present = set(root.names(INFO))
         for package in packages:
             plain = package.name.encode()
             qualified = plain + b":" + package.architecture.encode()
             stem = qualified if qualified + b".list" in present else plain
-            self._names[package] = (join(info, stem), stem + b".list" in present)
+            self._names[package] = (join(INFO, stem), stem + b".list" in present)
         diversions = records.parse_diversions(root.read_if_there(join(DATABASE, b"diversions")))
         self._diverted = {one.path: one for one in diversions}
         self._overrides = records.parse_overrides(root.read_if_there(join(DATABASE, b"statoverride")))
@@ -273,6 +274,16 @@ class _Reading:
                     targets=(line.target,) if line.target else (),
                     optional=True,
                 )
+
+    def add_info(self) -> None:
+        """dpkg's own files about the packages that it knows, scripts among them: one of another name is nobody's."""
+        stems = {stem.rpartition(b"/")[2]: package.name for package, (stem, _) in self._names.items()}
+        for name in self.root.names(INFO):
+            stem = name.rpartition(b".")[0]
+            if stem in stems or name == b"format":
+                origin = f"dpkg's records of {stems.get(stem, 'itself')}"
+                path = join(INFO, name)
+                self.found[path] = Expected(path, origin, kinds=("file",), uid=0, gid=0)
 
     def add_units(self, who: bytes, state: bytes) -> None:
         """Enablement links that maintainer scripts made."""

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 5
 """How many of a class are shown, but for the suspicious."""
-MOST_SUSPICIOUS = 50
+MOST_SUSPICIOUS = 20
+ALIKE = 5
+"""From how many on suspicious paths of one reason, below one directory of the second level, are one row."""
 
 
 def render(findings: Findings, *, everything: bool = False, summary: bool = False) -> list[str]:
@@ -33,7 +35,10 @@ def render(findings: Findings, *, everything: bool = False, summary: bool = Fals
             lines.pop(-2)
             continue
         most = None if everything else MOST_SUSPICIOUS if name == SUSPICIOUS else MOST_ROWS
-        rows = list(_rows(group, fold=not everything and name != SUSPICIOUS))
+        if name == SUSPICIOUS and not everything:
+            rows = list(_suspicious_rows(group))
+        else:
+            rows = list(_rows(group, fold=not everything))
         lines.extend(rows[:most])
         if most is not None and len(rows) > most:
             lines.append(f"  … and {len(rows) - most} more (--all shows them)")
@@ -98,6 +103,23 @@ def _rows(group: Sequence[Finding], *, fold: bool) -> Iterator[str]:
                 at = end
                 continue
         yield row(one)
+
+
+def _suspicious_rows(group: Sequence[Finding]) -> Iterator[str]:
+    """One a finding, but for many that are alike: a whole other system in a directory has hundreds."""
+    alike: dict[tuple[str, str, bytes], list[Finding]] = {}
+    for one in group:
+        top = b"/".join(one.drift.path.split(b"/")[:3])
+        alike.setdefault((one.drift.kind, one.judgement.why, top), []).append(one)
+    told = set()
+    for one in group:
+        key = (one.drift.kind, one.judgement.why, b"/".join(one.drift.path.split(b"/")[:3]))
+        same = alike[key]
+        if len(same) < ALIKE:
+            yield row(one)
+        elif key not in told:
+            told.add(key)
+            yield f"  {key[0]:<9} {len(same)} below {show(key[2])}/  [{key[1]}], such as {show(one.drift.path)}"
 
 
 def row(finding: Finding) -> str:

@@ -166,7 +166,14 @@ DEBIAN = (
         GENERATED,
         "the package manager's own state",
         (
-            *("/var/lib/dpkg/**", "/var/lib/apt/**", "/var/lib/ucf/**", "/var/lib/pam/*", "/var/cache/apt/**"),
+            *(
+                "/var/lib/dpkg/*",
+                "/var/lib/dpkg/[!i]*/**",
+                "/var/lib/apt/**",
+                "/var/lib/ucf/**",
+                "/var/lib/pam/*",
+                "/var/cache/apt/**",
+            ),
             *("/var/cache/debconf/*", "/var/lib/python", "/var/lib/python/*", "/var/lib/shells.state"),
             *("/var/lib/systemd/deb-systemd-*-enabled/**", "/var/lib/systemd/deb-systemd-*-enabled"),
             *("/var/lib/systemd/deb-systemd-*-masked/**", "/var/lib/systemd/catalog", "/var/lib/xml-core/*"),
@@ -328,7 +335,13 @@ DANGEROUS = (
             *("/usr/lib/udev/rules.d/**", "/etc/apt/apt.conf*/**", "/etc/apt/apt.conf", "/etc/dpkg/dpkg.cfg*/**"),
             *("/etc/NetworkManager/dispatcher.d/**", "/etc/network/if-*/**", "/usr/lib/python3*/**/*.pth"),
             *("/usr/local/lib/python3*/**/*.pth", "/usr/**/sitecustomize.py", "/etc/python3*/sitecustomize.py"),
-            *("/etc/skel/**", "/usr/lib/networkd-dispatcher/**", "/usr/lib/tmpfiles.d/**", "/etc/tmpfiles.d/**"),
+            *(
+                "/var/lib/dpkg/info/*",
+                "/etc/skel/**",
+                "/usr/lib/networkd-dispatcher/**",
+                "/usr/lib/tmpfiles.d/**",
+                "/etc/tmpfiles.d/**",
+            ),
         ),
         drifts=WATCHED,
     ),
@@ -459,7 +472,7 @@ def _translated(pattern: str) -> bytes:
             at += 1
         elif pattern[at] == "[":
             end = pattern.index("]", at)
-            found += pattern[at : end + 1]
+            found += pattern[at : end + 1].replace("[!", "[^/")
             at = end + 1
         else:
             found += re.escape(pattern[at])
