@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+LONG_PATH = 900
+"""In characters, of up to four bytes; with one more name that is still a path (4096 bytes)."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -66,7 +68,10 @@ def make_private_directory(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove `path` and all below it, read-only directories too. Nothing there is fine; links are not followed."""
+    """Remove `path` and all below it, whatever its modes and however deep. Nothing there is fine; no link is followed.
+
+    What has too long a name is moved up before it is looked into: programs make deeper trees than a path can name.
+    """
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -75,10 +80,21 @@ def remove_tree(path: Path) -> None:
         path.unlink()
         return
     path.chmod(0o700)
-    for directory, names, _files in os.walk(path):
-        for name in names:
-            below = os.path.join(directory, name)  # noqa: PTH118 (walk gives strings)
-            # Before walk looks into it.
-            if not os.path.islink(below):  # noqa: PTH114
-                os.chmod(below, 0o700)  # noqa: PTH101
-    shutil.rmtree(path)
+    top = os.fspath(path)
+    token = os.urandom(8).hex()
+    directories = [top]
+    for directory in directories:
+        with os.scandir(directory) as entries:
+            found = list(entries)
+        for entry in found:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)  # noqa: PTH108 (a Path for each of many files costs more than removing it)
+                continue
+            os.chmod(entry.path, 0o700)  # noqa: PTH101
+            below = entry.path
+            if len(below) > LONG_PATH:
+                below = f"{top}/{token}-{len(directories)}"
+                os.rename(entry.path, below)  # noqa: PTH104
+            directories.append(below)
+    for directory in reversed(directories):
+        os.rmdir(directory)  # noqa: PTH106

@@ -82,6 +82,22 @@ def test_a_tree_is_removed_whatever_its_modes_and_links_are_not_followed(tmp_pat
     assert (outside / "kept").is_dir()
 
 
+def test_a_tree_is_removed_however_deep_it_is(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "beside").mkdir(parents=True)
+    (tree / "beside/file").write_text("x")
+    fd = os.open(tree, os.O_RDONLY)
+    # Deeper than Python recurses, longer than a path may be.
+    for _ in range(1500):
+        os.mkdir("deep-deep", dir_fd=fd)
+        below = os.open("deep-deep", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    fs.remove_tree(tree)
+    assert names(tmp_path) == []
+
+
 def test_what_is_no_tree_is_removed_and_nothing_is_fine(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
