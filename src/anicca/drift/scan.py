@@ -94,8 +94,7 @@ class Scan:
     def __iter__(self) -> Iterator[Entry]:
         """The entries, in order; those beneath visited mounts after all others."""
         try:
-            for row in self._rows():
-                yield Entry._make(row)
+            yield from map(Entry._make, self._rows())
         finally:
             self.close()
 
@@ -371,16 +370,16 @@ class Looker:
             if error.errno not in GONE:
                 yield (directory, *[0] * 10, b"", (), "", flags, error.strerror)
             return
+        # A process of our own makes the directory its current one: names alone are the kernel's shortest way.
+        at = None if self._private else fd
         if self._private:
             os.fchdir(fd)
-            prefix = b""
-        else:
-            prefix = b"/proc/self/fd/%d/" % fd
+        prefix = b"" if self._private else b"/proc/self/fd/%d/" % fd
         path = b"/" if directory == b"/" else directory + b"/"
-        want, lstat = self._want, os.stat
+        want, xattrs, lstat, attributes_of = self._want, self._xattrs, os.stat, self._attributes
         for name in names:
             try:
-                seen = lstat(name, dir_fd=fd, follow_symlinks=False)
+                seen = lstat(name, dir_fd=at, follow_symlinks=False)
             except OSError as error:
                 if error.errno not in GONE:
                     yield (path + name, *[0] * 10, b"", (), "", flags, error.strerror)
@@ -389,9 +388,9 @@ class Looker:
             target, attributes, digest, more, wrong = b"", (), "", flags, ""
             try:
                 if stat.S_ISLNK(mode):
-                    target = os.readlink(name, dir_fd=fd)
-                if self._xattrs:
-                    attributes = self._attributes(prefix + name)
+                    target = os.readlink(name, dir_fd=at)
+                if xattrs:
+                    attributes = attributes_of(prefix + name)
                 if want is not None and stat.S_ISREG(mode):
                     algorithm = want(path + name, seen)
                     if algorithm:
