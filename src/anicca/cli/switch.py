@@ -19,10 +19,12 @@ LOG = "switch.log"
 
 
 @click.command()
-@click.argument("system")
+@click.argument("system", required=False)
 @click.option("--dry-run", is_flag=True, help="Print the plan; change nothing.")
 @click.option("--force", is_flag=True, help="Even if the system is another host's, or for other disks.")
-@click.option("--only-try", is_flag=True, help="Go live, but leave what boots next as it is.")
+@click.option("--only-try", is_flag=True, hidden=True, help="Go live, but leave what boots next as it is.")
+@click.option("--confirm-within", type=click.FloatRange(min=1), metavar="SECONDS", help="Go back unless confirmed.")
+@click.option("--confirm", is_flag=True, help="Confirm the switch that waits: best over a new connection.")
 @click.option("--attached", is_flag=True, help="Run here, not as a unit of its own: ends with this terminal.")
 @place_options
 @click.pass_obj
@@ -30,7 +32,9 @@ def switch(
     context: Context,
     /,
     *,
-    system: str,
+    system: str | None,
+    confirm_within: float | None,
+    confirm: bool,
     dry_run: bool,
     force: bool,
     only_try: bool,
@@ -42,6 +46,7 @@ def switch(
     It is a trial: if a unit or a health check fails, the host goes back to what it was. It runs as a unit of its own,
     so losing the terminal loses nothing.
     """
+    from anicca.errors import UsageError  # noqa: PLC0415 (where used)
     from anicca.system.changes import Change, plan_next, plan_return  # noqa: PLC0415 (where used)
     from anicca.system.live import plan_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
@@ -56,6 +61,13 @@ def switch(
     )
     from anicca.system.switching.systemd import read_active  # noqa: PLC0415 (where used)
 
+    if (system is None) != confirm:
+        raise UsageError("a system is needed, or --confirm")
+    if system is None:
+        from anicca.system.switching.live import confirm as confirm_it  # noqa: PLC0415 (where used)
+
+        confirm_it(Path(places["run"]))
+        return
     if not attached and not dry_run:
         sys.exit(_detached(Path(places["run"]) / LOG))
     with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
@@ -79,7 +91,7 @@ def switch(
 
             host.store.protect((new.path,))
             if not live.is_empty or new.path != old.path:
-                try_live(host, old, new, live, report=context.report)
+                try_live(host, old, new, live, confirm_seconds=confirm_within, report=context.report)
             # Last: whatever went wrong before, the next boot is the one that it was.
             apply(following, host)
     sentences = [*live.sentences(), *map(str, following)]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 3.0
 """How long changed units are watched: what dies at once dies within this."""
+CONFIRMED = "confirmed"
 LATER = (
     "anicca.cli.render",
     "tempfile",
@@ -49,9 +50,13 @@ def try_live(
     plan: LivePlan,
     *,
     settle_seconds: float = SETTLE_SECONDS,
+    confirm_seconds: float | None = None,
     report: Report = events.ignore,
 ) -> None:
-    """Carry a plan out on this host, and back if anything of it fails. Raises `TrialFailedError` in that case."""
+    """Carry a plan out on this host, and back if anything of it fails. Raises `TrialFailedError` in that case.
+
+    With `confirm_seconds`, somebody must say within that time that the host can still be reached (`confirm`).
+    """
     for name in LATER:
         import_module(name)
     before = failed_units()
@@ -59,8 +64,14 @@ def try_live(
     problems: list[str] = []
     try:
         problems = [*carry_out(places, new, plan), *check(plan, before, settle_seconds=settle_seconds)]
+        if not problems and confirm_seconds is not None and not await_confirmation(places.run, confirm_seconds):
+            problems = [f"nobody confirmed within {confirm_seconds:g} seconds"]
     except AniccaError as error:
         problems = [str(error), *([error.detail] if error.detail else [])]
+    except OSError as error:
+        problems = [f"{error.filename}: {error.strerror}"]
+    except KeyboardInterrupt:
+        problems = ["interrupted"]
     if not problems:
         note_waits(places, plan)
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
@@ -69,7 +80,7 @@ def try_live(
     back = plan_live(new, old, systemd.read_active())
     try:
         left = [*carry_out(places, old, back), *check(back, before, settle_seconds=settle_seconds)]
-    except AniccaError as error:
+    except (AniccaError, OSError) as error:
         left = [str(error)]
     if left:
         problems += ["GOING BACK FAILED AS WELL; a reboot gives the system that was there:", *left]
@@ -111,6 +122,24 @@ def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
             names = [one.unit for one in actions if (one.unit in plan.early) == is_early]
             problems += _failed(f"{verb}ing", systemd.act(verb, names))
     return problems
+
+
+def await_confirmation(run: Path, seconds: float) -> bool:
+    """Wait until somebody confirms; whether somebody did."""
+    file = run / CONFIRMED
+    file.unlink(missing_ok=True)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if file.exists():
+            file.unlink()
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def confirm(run: Path) -> None:
+    """Tell the switch that waits that the host can be reached: whoever runs this has come in anew."""
+    fs.write_atomic(run / CONFIRMED, b"")
 
 
 def note_waits(places: HostPlaces, plan: LivePlan) -> None:

@@ -1,0 +1,160 @@
+"""A trial: what is asked of systemd, in which order, and that whatever fails leads back. systemd itself is played."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.integration.system.switching.small import SmallHost, SystemText
+
+from anicca.cli import app
+from anicca.errors import AniccaError
+from anicca.system.live import LivePlan
+from anicca.system.switching import live, systemd
+from anicca.system.switching.live import TrialFailedError, confirm, try_live
+from anicca.system.units import Action, UnitPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.integration
+
+
+def some(*units: str) -> tuple[Action, ...]:
+    return tuple(Action(unit=unit, why=("it changed",)) for unit in units)
+
+
+PLAN = LivePlan(
+    usr=False,
+    etc=False,
+    units=UnitPlan(
+        stop=some("gone.service"),
+        reexecute=("/usr/lib/systemd/systemd changed",),
+        tmpfiles=("x changed",),
+        reload=some("soft.service"),
+        restart=some("late.service", "early.service"),
+        start=some("new.service"),
+    ),
+    early=frozenset({"early.service"}),
+    checks=("check.service",),
+    paths=(),
+    reboot=(),
+)
+
+
+class Played:
+    """systemd: notes what it is asked; `failing` units fail when something is done to them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failing: str) -> None:
+        self.asked: list[str] = []
+        self.failing = set(failing)
+        self.failed: set[str] = set()
+        monkeypatch.setattr(systemd, "act", self.act)
+        monkeypatch.setattr(systemd, "systemctl", lambda *words, **_: self.asked.append(" ".join(words)) or "")
+        monkeypatch.setattr(systemd, "run_tmpfiles", lambda: self.asked.append("tmpfiles"))
+        monkeypatch.setattr(systemd, "read_active", list)
+        monkeypatch.setattr(systemd, "state", lambda unit: "failed" if unit in self.failed else "active")
+        monkeypatch.setattr(systemd, "last_words", lambda unit: f"{unit}: no!")
+        monkeypatch.setattr(systemd, "invocations", lambda units: dict.fromkeys(units, "1"))
+        monkeypatch.setattr(live, "failed_units", lambda: set(self.failed))
+
+    def act(self, verb: str, units: Sequence[str]) -> list[str]:
+        if units:
+            self.asked.append(f"{verb} {' '.join(units)}")
+        return [unit for unit in units if unit in self.failing]
+
+
+def go(host: SmallHost, plan: LivePlan = PLAN, **options: Any) -> None:
+    system = host.places.system(host.workshop.system(SystemText()))
+    try_live(host.places, system, system, plan, settle_seconds=0, **options)
+
+
+def test_the_order(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch)
+    go(host)
+    assert played.asked == [
+        "stop gone.service",
+        "daemon-reexec",
+        "tmpfiles",
+        "reload soft.service",
+        "restart early.service",
+        "restart late.service",
+        "start new.service",
+        "restart check.service",
+    ]
+
+
+@pytest.mark.parametrize("unit", ["soft.service", "late.service", "new.service", "check.service"])
+def test_whatever_fails_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
+    Played(monkeypatch, unit)
+    with pytest.raises(TrialFailedError, match="did not do well") as failed:
+        go(host)
+    assert f"{unit}: no!" in str(failed.value.detail)
+    assert "GOING BACK FAILED" not in str(failed.value.detail)
+
+
+def test_one_that_dies_later_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: played.failed.add("late.service"))
+    with pytest.raises(TrialFailedError) as failed:
+        go(host)
+    assert "afterwards: late.service failed" in str(failed.value.detail)
+
+
+def test_one_that_had_failed_before_does_not(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch).failed.add("other.service")
+    go(host)
+
+
+@pytest.mark.parametrize("error", [AniccaError("no"), OSError(28, "No space left", "/srv"), KeyboardInterrupt()])
+def test_errors_of_ours_lead_back_too(host: SmallHost, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    played = Played(monkeypatch)
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(systemd, "run_tmpfiles", fail)
+    with pytest.raises(TrialFailedError):
+        go(host)
+    assert "reload soft.service" not in played.asked
+
+
+def test_not_confirmed_it_goes_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch)
+    with pytest.raises(TrialFailedError) as failed:
+        go(host, confirm_seconds=0.3)
+    assert "nobody confirmed" in str(failed.value.detail)
+
+
+def test_confirmed_it_stays(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch)
+    other = threading.Timer(0.5, confirm, [host.places.run])
+    other.start()
+    go(host, confirm_seconds=30)
+    other.join()
+
+
+def test_the_command_confirms(host: SmallHost) -> None:
+    arguments = ["switch", "--confirm", "--run", str(host.places.run)]
+    app.app.main(["--store", str(host.places.store.root), *arguments], standalone_mode=False)
+    assert (host.places.run / "confirmed").exists()
+
+
+def test_what_waits_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch)
+    go(host, replace(PLAN, units=UnitPlan(waits=some("dbus.service"))))
+    text = (host.places.run / "waits.json").read_text()
+    assert text == '{"dbus.service": {"why": "it changed", "run": "1"}}'
+
+
+def test_sockets_stop_before_they_start_again(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch)
+    restart = (
+        *some("d.socket"),
+        Action(unit="d.service", why=("it has d.socket, which changed",)),
+    )
+    go(host, replace(PLAN, units=UnitPlan(restart=restart), checks=()))
+    assert played.asked == ["stop d.service d.socket", "restart d.socket d.service"]
