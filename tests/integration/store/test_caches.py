@@ -10,6 +10,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from anicca import process
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tests.integration.store.conftest import Nix
 
     from anicca.events import Event
-    from anicca.store import BuildContext
+    from anicca.store import BuildContext, Instantiated
 
 pytestmark = pytest.mark.integration
 
@@ -313,3 +314,50 @@ def test_a_large_file_takes_little_memory(root: Path, tmp_path: Path) -> None:
     done = process.run([sys.executable, "-c", program, root, big], timeout_seconds=120)
     assert int(done.text) < 100
     assert (tmp_path / "big-again").stat().st_size == 600_000_000
+
+
+def test_fetchurl_goes_on_where_it_broke(store: LocalStore) -> None:
+    content = os.urandom(150_000)
+    asked: list[str] = []
+    handler = type("Handler", (Broken,), {"files": {"/file": content}, "asked": asked})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+
+    def fetch(name: str) -> Instantiated:
+        return instantiate(
+            name=name,
+            system="builtin",
+            builder="builtin:fetchurl",
+            env={"url": f"{url}/{name}"},
+            fixed=hash_bytes(content),
+        )
+
+    try:
+        item = fetch("file")
+        build(store, [item])
+        with pytest.raises(AniccaError, match="404"):
+            build(store, [fetch("missing")])
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert store.physical(item.out).read_bytes() == content
+    assert [line.split()[1] for line in asked] == ["None", "bytes=60000-", "bytes=120000-"]
+
+
+def test_the_server_s_other_pages(source: LocalStore) -> None:
+    path = fill(source)
+    deriver = source.info(path).deriver
+    assert deriver is not None
+    with CacheServer(source) as server, httpx.Client(base_url=server.url) as client:
+        assert client.get("/nix-cache-info").text.startswith("StoreDir: /nix/store\n")
+        listing = client.get(f"/{path.hash_part}.ls").json()
+        assert listing["root"]["entries"]["data"]["size"] == 100_000
+        narinfo = parse_narinfo(client.get(f"/{path.hash_part}.narinfo").text)
+        whole = client.get(f"/{narinfo.url}").content
+        assert whole == b"".join(source.nar(path))
+        assert client.get(f"/{narinfo.url}", headers={"Range": "bytes=1000-"}).content == whole[1000:]
+        assert client.head(f"/{narinfo.url}").headers["Content-Length"] == str(len(whole))
+        assert client.get(f"/log/{deriver.basename}").status_code == 200
+        for missing in ("/x", "/../etc/passwd", f"/{'0' * 32}.narinfo", f"/log/{'0' * 32}-x.drv", "/nar/x.nar"):
+            assert client.get(missing).status_code == 404
