@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,37 +145,47 @@ class System:
             found[path] = Persisted(path=path, kind=kind, mode=int(mode, 8), uid=int(uid), gid=int(gid))
         return found
 
-    @cached_property
+    @property
     def usr(self) -> Mapping[str, TreeEntry]:
         """All of the tree's /usr by absolute path."""
-        found = {}
-        for line in self._read("manifest.jsonl").splitlines():
-            if not line.startswith(b'{"path":"/usr'):
-                continue
-            record = json.loads(line)
-            found[record["path"]] = TreeEntry(
-                kind=record["kind"],
-                mode=int(record["mode"], 8),
-                source=record.get("source"),
-                target=record.get("target", ""),
-                size_bytes=record.get("size", 0),
-            )
-        return found
+        return self._manifest[0]
 
-    @cached_property
+    @property
     def etc_sources(self) -> Mapping[str, str]:
         """Files of the tree's /etc to the store files that had them before the declaration came on top."""
-        found = {}
-        for line in self._read("manifest.jsonl").splitlines():
-            if line.startswith(b'{"path":"/etc/'):
-                record = json.loads(line)
-                if record.get("source"):
-                    found[record["path"]] = record["source"]
-        return found
+        return self._manifest[1]
+
+    @cached_property
+    def _manifest(self) -> tuple[Mapping[str, TreeEntry], Mapping[str, str]]:
+        try:
+            return _read_manifest(self.part("manifest.jsonl"))
+        except OSError as error:
+            raise AniccaError(f"{self.path}: lacks manifest.jsonl: {error.strerror}") from error
 
     def read(self, source: str) -> bytes:
         """The content of a store file."""
         return self.physical(source).read_bytes()
+
+
+@lru_cache(maxsize=4)
+def _read_manifest(file: Path) -> tuple[Mapping[str, TreeEntry], Mapping[str, str]]:
+    """The tree's /usr, and where its files of /etc come from. Systems that differ in /etc alone share the tree."""
+    usr, etc = {}, {}
+    with file.open("rb") as lines:
+        for line in lines:
+            if line.startswith(b'{"path":"/usr'):
+                record = json.loads(line)
+                usr[record["path"]] = TreeEntry(
+                    kind=record["kind"],
+                    mode=int(record["mode"], 8),
+                    source=record.get("source"),
+                    target=record.get("target", ""),
+                    size_bytes=record.get("size", 0),
+                )
+            elif line.startswith(b'{"path":"/etc/') and b'"source":' in line:
+                record = json.loads(line)
+                etc[record["path"]] = record["source"]
+    return usr, etc
 
 
 def _below(top: str, path: str) -> str:

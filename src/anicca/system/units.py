@@ -234,7 +234,7 @@ class _Planner:
     def reasons(self, before: Unit, after: Unit, one: Active) -> tuple[list[str], list[str]]:
         """Why it must start anew, and why it must only read its files again."""
         hard = text_changes(before, after)
-        program = self.changed.usr & (self._loaded(before) | one.maps)
+        program = self.changed.usr & (self._loaded(before) | one.maps) if self.changed.usr else frozenset()
         hard += [f"{path} changed" for path in _few(program)]
         read = self._files(after)
         restarts, reloads = _triggers(after, RESTARTS), _triggers(after, RELOADS)
@@ -286,7 +286,7 @@ class _Planner:
 
     def manager(self) -> tuple[str, ...]:
         """Why systemd itself must start anew."""
-        program = self.changed.usr & self.changed.loads(MANAGER_PROGRAM)
+        program = self.changed.usr & self.changed.loads(MANAGER_PROGRAM) if self.changed.usr else frozenset()
         files = {p for p in self.changed.etc if _below(p, (*MANAGER_FILES, *(f"{f}.d" for f in MANAGER_FILES)))}
         return tuple(f"{path} changed" for path in _few({*program, *files}))
 
