@@ -17,6 +17,8 @@ from manifest import Entry, Ids
 
 from anicca.debian.builders import assemble
 from anicca.debian.builders.assemble import Names, Splitter
+from anicca.debian.environment import without_bytecode
+from anicca.store import source_path_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -323,3 +325,17 @@ def test_accounts_have_the_locks_numbers_and_no_password(with_accounts: Layout) 
     assert with_accounts.text("/etc/subuid") == "ann:100000:65536\nbob:296608:65536\n"
     entry = with_accounts.entries["/etc/shadow"]
     assert (entry.mode, entry.user, entry.group) == (0o640, "root", "shadow")
+
+
+# Sources
+
+
+def test_byte_code_beside_the_builders_changes_no_derivation(tmp_path: Path) -> None:
+    library = tmp_path / "lib"
+    library.mkdir()
+    (library / "keys.py").write_text("")
+    clean = source_path_of("lib", library, without_bytecode)
+    (library / "__pycache__").mkdir()
+    (library / "__pycache__/keys.cpython-311.pyc").write_bytes(b"x")
+    assert source_path_of("lib", library, without_bytecode) == clean
+    assert source_path_of("lib", library) != clean

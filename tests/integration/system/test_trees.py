@@ -57,7 +57,8 @@ SCRUBBED_PATTERNS = tuple(f"/{pattern}" for pattern in SCRUBBED)
 MOVED = {"/var/lib/dpkg": f"/{DPKG}"}
 MADE = frozenset({f"/{DPKG}".rpartition("/")[0], "/var/lib/dpkg"})
 """All that the mounted tree has otherwise than a plain mmdebstrap of the same packages: what is not there, what lies
-elsewhere, what is there for that. And times after the lock's epoch are the epoch, and owners are compared by name."""
+elsewhere, what is there for that. Directories that lost or got an entry so have the time of the lock's epoch, as has
+all that is newer; owners are compared by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,27 +186,32 @@ def plain(lock: Lock, fetcher: Fetcher, directory: Path) -> Path:
     return root
 
 
-def expected(seen: Mapping[str, Seen]) -> dict[str, Seen]:
+def expected(seen: Mapping[str, Seen], epoch: int) -> dict[str, Seen]:
     """What a plain tree is with the deliberate differences."""
     found = {}
+    touched = {path.rpartition("/")[0] for path in (*MOVED, *MOVED.values(), *MADE)}
     for path, entry in seen.items():
         if any(fnmatch.fnmatchcase(path, pattern) for pattern in SCRUBBED_PATTERNS):
+            touched.add(path.rpartition("/")[0] or "/")
             continue
         place = path
         for old, new in MOVED.items():
             if manifest.is_below(path, old):
                 place = new + path.removeprefix(old)
         found[place] = entry
+    for path in touched & found.keys():
+        found[path] = replace(found[path], mtime=epoch)
     return found
 
 
 def compare(assembled_lock: Lock, image: StorePath, store: LocalStore, root: Path) -> dict[str, Seen]:
     """Fail unless the mounted image is the plain tree but for the deliberate differences; what was seen in it."""
-    wanted = expected(look(root, names_of(root / "etc/passwd"), names_of(root / "etc/group"), assembled_lock.epoch))
+    epoch = assembled_lock.epoch
+    wanted = expected(look(root, names_of(root / "etc/passwd"), names_of(root / "etc/group"), epoch), epoch)
     with mounted(store, image) as tree:
         users = {number: name for name, number in assembled_lock.users.items()}
         groups = {number: name for name, number in assembled_lock.groups.items()}
-        seen = look(tree, users, groups, assembled_lock.epoch)
+        seen = look(tree, users, groups, epoch)
     assert seen.keys() - wanted.keys() == MADE
     assert wanted.keys() - seen.keys() == set()
     differing = {path: (seen[path], entry) for path, entry in wanted.items() if seen[path] != entry}
@@ -226,7 +232,7 @@ def test_the_mounted_tree_is_a_plain_mmdebstrap_of_the_same_packages(built_host:
 
 # Keys
 
-KEY_MAKERS = ("openssh-server", "ssl-cert", "postgresql", "mtr-tiny", "iputils-ping", "polkitd")
+KEY_MAKERS = ("openssh-server", "ssl-cert", "postgresql", "libcap2-bin", "mtr-tiny", "iputils-ping", "polkitd")
 """Packages whose scripts make host keys, a certificate, a cluster; and some with file capabilities."""
 
 
