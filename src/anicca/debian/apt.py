@@ -118,6 +118,11 @@ def _update(directory: Path, wish: Wish, mirrors: Mirrors, report: Report) -> Ap
         "APT::Install-Suggests": "false",
         "APT::Sandbox::User": "",
         "APT::Update::Error-Mode": "any",
+        # Whatever this machine lets pass for itself: what is pinned here comes from signed indexes.
+        "APT::Get::AllowUnauthenticated": "false",
+        "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::AllowDowngradeToInsecureRepositories": "false",
+        "Acquire::AllowWeakRepositories": "false",
         "Acquire::Languages": "none",
         "Acquire::ForceHash": "SHA256",
         "Acquire::Retries": "2",

@@ -70,13 +70,19 @@ def find_mirrors(*, snapshot: str | None = None) -> Mirrors:
         named = os.environ.get(ENVIRONMENT[archive])
         if named:
             bases[archive] = named
+    strange: list[str] = []
     if len(bases) < len(ENVIRONMENT):
-        for site, suite in _apt_sites():
-            bases.setdefault("debian-security" if suite.endswith("-security") else "debian", site)
+        for archive, site in apt_sites():
+            address = reachable(site)
+            if address is None:
+                strange.append(site)
+            else:
+                bases.setdefault(archive, address)
     if "debian" not in bases:
+        seen = f"; apt's sources name {strange[0]}, which only apt can read" if strange else ""
         raise AniccaError(
-            "no Debian mirror is known",
-            hint=f"add one to apt's sources, or set {ENVIRONMENT['debian']} to its address",
+            f"no Debian mirror is known{seen}",
+            hint=f"add one to apt's sources, or set {ENVIRONMENT['debian']} to its http or https address",
         )
     # Mirrors that carry both archives keep them side by side.
     base = bases["debian"].rstrip("/")
@@ -84,21 +90,65 @@ def find_mirrors(*, snapshot: str | None = None) -> Mirrors:
     return Mirrors(bases=bases, snapshot=os.environ.get(SNAPSHOT) or snapshot)
 
 
-def _apt_sites() -> list[tuple[str, str]]:
-    """The address and suite of each of apt's binary indexes that is Debian's own, in apt's order."""
-    listing = process.run(
-        ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(SIGNED_BY)", "Created-By: Packages"],
+def apt_sites() -> list[tuple[Archive, str]]:
+    """The archive and address of each of apt's binary indexes that is Debian's own, in apt's order.
+
+    Where indexes are there, they say themselves whose they are; where none was ever fetched, the suite's name must do.
+    """
+    signed = parse_targets(_index_targets("$(SITE) $(RELEASE) $(ORIGIN) $(LABEL)"))
+    return signed or parse_targets(_index_targets("$(SITE) $(RELEASE)", "--no-release-info"))
+
+
+def _index_targets(template: str, *options: str) -> str:
+    return process.run(
+        ["apt-get", "indextargets", *options, "--format", template, "Created-By: Packages"],
         env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
         timeout_seconds=30,
-    )
-    found = []
-    for line in listing.text.splitlines():
-        site, suite, *signer = line.split(" ")
-        release = suite.partition("-")[0].partition("/")[0]
-        theirs = any("debian-archive" in part for part in signer) or release in _RELEASES
-        if theirs and (site, suite) not in found:
-            found.append((site, suite))
+    ).text
+
+
+def parse_targets(text: str) -> list[tuple[Archive, str]]:
+    """Debian's own among lines of `SITE SUITE [ORIGIN LABEL]`."""
+    found: list[tuple[Archive, str]] = []
+    for line in text.splitlines():
+        words = line.split(" ", 3)
+        if len(words) < 2:  # noqa: PLR2004 (a site and a suite)
+            continue
+        site, suite, *release = words
+        if release:
+            theirs, security = release[0] == "Debian", release[-1] == "Debian-Security"
+        else:
+            theirs, security = _SUITE.fullmatch(suite) is not None, suite.endswith("-security")
+        row: tuple[Archive, str] = ("debian-security" if security else "debian", site)
+        if theirs and row not in found:
+            found.append(row)
     return found
 
 
-_RELEASES = frozenset({"bullseye", "bookworm", "trixie", "forky", "sid", "stable", "testing", "unstable", "oldstable"})
+_SUITE = re.compile(
+    r"(?:bullseye|bookworm|trixie|forky|sid|oldstable|stable|testing|unstable)(?:-updates|-security|-backports)?"
+)
+
+
+def reachable(site: str) -> str | None:
+    """An address that a client of HTTP can use: the site, or the first one in the list that it names; else None."""
+    scheme, _, rest = site.partition(":")
+    if scheme == "mirror+file":
+        try:
+            lines = Path("/" + rest.lstrip("/")).read_text().splitlines()
+        except OSError:
+            return None
+        addresses = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+        return next((address for address in addresses if address.startswith(("http://", "https://"))), None)
+    return site if scheme in {"http", "https"} else None
+
+
+def apt_proxies() -> dict[str, str]:
+    """The proxies that apt's configuration names, by scheme."""
+    found = {}
+    for scheme in ("http", "https"):
+        told = process.run(["apt-config", "dump", "--format", "%v%n", f"Acquire::{scheme}::Proxy"], check=False).text
+        proxy = told.strip().splitlines()[:1]
+        if proxy and proxy[0] not in {"", "DIRECT"}:
+            found[scheme] = proxy[0]
+    return found

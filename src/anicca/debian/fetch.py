@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca import events
+from anicca.debian.archive import apt_proxies
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 CONNECTIONS = 8
 TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 10
+EXCESS_BYTES = 1 << 20
+"""How much more than the pinned size is read before a mirror is given up: it must not fill the disk."""
 ATTEMPTS = 3
 NO_FILE, NOT_FOUND = "no such file", "answers with status 404"
 _CHUNK_BYTES = 1 << 18
@@ -183,7 +186,8 @@ class Fetcher:
 
                 self._mirrors = self.find_mirrors()
                 timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
-                self._client = httpx.Client(timeout=timeout, follow_redirects=True)
+                proxies = {f"{scheme}://": httpx.HTTPTransport(proxy=proxy) for scheme, proxy in apt_proxies().items()}
+                self._client = httpx.Client(timeout=timeout, follow_redirects=True, mounts=proxies)
             return self._client, self._mirrors
 
     def _fetch_from(self, client: httpx.Client, address: str, pin: Pin, path: Path) -> str | None:
@@ -235,6 +239,8 @@ class Fetcher:
                         raise Stopped
                     digest.update(chunk)
                     size += len(chunk)
+                    if size > pin.size_bytes + EXCESS_BYTES:
+                        return f"{_host(address)} sends on and on: more than the {pin.size_bytes} bytes pinned"
                     file.write(chunk)
                 file.flush()
                 # Sync before rename: a power cut must not leave a name for half a file.
