@@ -36,6 +36,7 @@ COMMANDS = {
     "status": "tell what runs, boots next, persists, and waits for a restart or reboot",
     "store": "look into the store, check it, collect its garbage",
     "switch": "go live with a system, as a trial that goes back by itself",
+    "test": "go live with a system, and leave what boots next as it is",
     "vm": "boot a host in a virtual machine, console on this terminal",
     "why": "say where a path comes from, or that nobody declared it",
 }
