@@ -53,10 +53,13 @@ SET_ID = {
     b"/usr/lib/dbus-1.0/dbus-daemon-launch-helper": 0o4000,
     b"/usr/lib/polkit-1/polkit-agent-helper-1": 0o4000,
     b"/usr/lib/xorg/Xorg.wrap": 0o6000,
+    b"/usr/lib/x86_64-linux-gnu/utempter/utempter": 0o2000,
     b"/usr/lib/snapd/snap-confine": 0o6000,
     b"/usr/lib/eject/dmcrypt-get-device": 0o4000,
 }
 """Where Debian's packages have set-id bits, beside what statoverrides say."""
+OTHERS = frozenset((b"/usr/share/polkit-1/rules.d",))
+"""What packages have in /usr and give to somebody else than root."""
 CAPABLE = frozenset(
     b"/usr/bin/" + name
     for name in (
@@ -213,7 +216,7 @@ class _Reading:
             wanted = wanted._replace(kinds=("directory", "symlink"), targets=(b"usr" + path, b"/usr" + path))
         if path in MOVED:
             wanted = wanted._replace(kinds=("directory", "symlink"), targets=(MOVED[path],))
-        if path.startswith(b"/usr/") and not path.startswith(SETGID_DIRECTORIES):
+        if path.startswith(b"/usr/") and not path.startswith(SETGID_DIRECTORIES) and path not in OTHERS:
             bits = SET_ID.get(path, 0)
             wanted = wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=None if bits & 0o2000 else 0)
             if path not in CAPABLE:

@@ -86,9 +86,13 @@ class Scan:
         self._tops: dict[bytes, int] = {b"/": fd}
         for mount in self.visited:
             try:
-                self._tops[mount.path] = open_view(self.root.rstrip(b"/") + mount.path)[0]
+                fd, private = open_view(self.root.rstrip(b"/") + mount.path)
             except OSError:
                 continue
+            self._tops[mount.path] = fd
+            # In an ordinary view of it, its own mounts would be walked into as if they were beneath.
+            self.sees_beneath = self.sees_beneath and private
+        self.visited = [mount for mount in self.visited if mount.path in self._tops]
         self._workers: list[_Worker] = []
 
     def __iter__(self) -> Iterator[Entry]:

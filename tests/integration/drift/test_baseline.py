@@ -130,6 +130,36 @@ def test_one_of_another_host_is_named_as_such(tree: Path, tmp_path: Path) -> Non
     assert {one.drift.path for one in found.drift} == {b"/etc/hostname"}
 
 
+def test_a_disk_below_the_root_is_visited_and_what_lies_beneath_it_is_found(tree: Path, tmp_path: Path) -> None:
+    image, data = tmp_path / "disk", tree / "data"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    process.run(["mkfs.ext4", "-q", image])
+    data.mkdir()
+    (data / "beneath").write_text("forgotten")
+    process.run(["mount", "-o", "loop", image, data])
+    try:
+        (data / "on disk").write_text("seen")
+        save_baseline(tree, tmp_path / "b")
+        paths = {one.path for one, _ in read_entries(open_baseline(tmp_path / "b"))}
+        assert {b"/data/on disk", b"/data/lost+found"} <= paths
+        assert b"/data/beneath" not in paths
+        (data / "on disk").write_text("new!")
+        found = compare_to_baseline(tree, open_baseline(tmp_path / "b")).found
+        inside = compare_to_baseline(tree, open_baseline(tmp_path / "b"), cross_mounts=False).found
+    finally:
+        process.run(["umount", data])
+    assert [(one.drift.path, one.drift.kind, one.drift.hidden) for one in found] == [
+        (b"/data/on disk", "content", False),
+        (b"/data/beneath", "added", True),
+    ]
+    assert {(one.drift.path, one.drift.kind) for one in inside} >= {
+        (b"/data/beneath", "added"),
+        (b"/data/on disk", "removed"),
+        (b"/data", "mount"),
+    }
+
+
 def test_few_open_files_are_enough_for_any_depth(tmp_path: Path) -> None:
     top = tmp_path / "deep"
     top.mkdir()
