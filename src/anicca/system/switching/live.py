@@ -144,12 +144,15 @@ def confirm(run: Path) -> None:
 
 def note_waits(places: HostPlaces, plan: LivePlan) -> None:
     """Write down, beside what waits since earlier switches, the units that were left alone, for `anicca status`."""
-    runs = systemd.invocations(one.unit for one in plan.units.waits)
+    waits = {one.unit: "; ".join(one.why) for one in plan.units.waits}
+    for unit, which in systemd.read_stale().items():
+        waits.setdefault(unit, f"it still sees the {which} from before")
+    runs = systemd.invocations(waits)
     try:
         records = dict(json.loads((places.run / WAITS).read_bytes()))
     except (OSError, ValueError):
         records = {}
-    records |= {one.unit: {"why": "; ".join(one.why), "run": runs[one.unit]} for one in plan.units.waits}
+    records |= {unit: {"why": why, "run": runs[unit]} for unit, why in waits.items()}
     fs.write_atomic(places.run / WAITS, json.dumps(records).encode())
 
 

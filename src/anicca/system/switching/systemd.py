@@ -51,6 +51,35 @@ def read_maps(proc: Path) -> Mapping[str, frozenset[str]]:
     return {unit: frozenset(paths) for unit, paths in found.items()}
 
 
+def read_stale(proc: Path = Path("/proc"), paths: Sequence[str] = ("/etc", "/usr")) -> Mapping[str, str]:
+    """Units with processes that still see an earlier /etc or /usr than this process, and which of them.
+
+    A service with a mount of its own below /etc keeps the old one in its namespace: the kernel takes no mount away
+    there that has something mounted on it.
+    """
+    ours = devices((proc / "self/mountinfo").read_text(), [*paths, "/"])
+    found: dict[str, str] = {}
+    for directory in proc.iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            unit = unit_of((directory / "cgroup").read_text())
+            theirs = devices((directory / "mountinfo").read_text(), [*paths, "/"])
+        except OSError:
+            continue
+        stale = [path for path in paths if path in ours and theirs.get(path, ours[path]) != ours[path]]
+        # Another root is a container's: its /etc is its own affair.
+        if unit is not None and stale and theirs.get("/") == ours.get("/"):
+            found[unit] = ", ".join(stale)
+    return found
+
+
+def devices(mountinfo: str, paths: Sequence[str]) -> dict[str, str]:
+    """The device of what is mounted last at each of some paths (proc_pid_mountinfo(5))."""
+    fields = (line.split(" ", 5) for line in mountinfo.splitlines())
+    return {one[4]: one[2] for one in fields if one[4] in paths}
+
+
 def unit_of(cgroup: str) -> str | None:
     """The system's unit that a process is in; those of users belong to their user@.service."""
     for line in cgroup.splitlines():

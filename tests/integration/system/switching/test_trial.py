@@ -19,6 +19,7 @@ from anicca.system.units import Action, UnitPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -53,13 +54,18 @@ class Played:
         self.failing = set(failing)
         self.failed: set[str] = set()
         monkeypatch.setattr(systemd, "act", self.act)
-        monkeypatch.setattr(systemd, "systemctl", lambda *words, **_: self.asked.append(" ".join(words)) or "")
+        monkeypatch.setattr(systemd, "systemctl", self.systemctl)
         monkeypatch.setattr(systemd, "run_tmpfiles", lambda: self.asked.append("tmpfiles"))
         monkeypatch.setattr(systemd, "read_active", list)
+        monkeypatch.setattr(systemd, "read_stale", lambda: {"chrony.service": "/etc"} if failing == ("stale",) else {})
         monkeypatch.setattr(systemd, "state", lambda unit: "failed" if unit in self.failed else "active")
         monkeypatch.setattr(systemd, "last_words", lambda unit: f"{unit}: no!")
         monkeypatch.setattr(systemd, "invocations", lambda units: dict.fromkeys(units, "1"))
         monkeypatch.setattr(live, "failed_units", lambda: set(self.failed))
+
+    def systemctl(self, *words: str) -> str:
+        self.asked.append(" ".join(words))
+        return ""
 
     def act(self, verb: str, units: Sequence[str]) -> list[str]:
         if units:
@@ -158,3 +164,22 @@ def test_sockets_stop_before_they_start_again(host: SmallHost, monkeypatch: pyte
     )
     go(host, replace(PLAN, units=UnitPlan(restart=restart), checks=()))
     assert played.asked == ["stop d.service d.socket", "restart d.socket d.service"]
+
+
+def test_who_keeps_the_old_etc_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch, "stale")
+    go(host)
+    assert "it still sees the /etc from before" in (host.places.run / "waits.json").read_text()
+
+
+def test_an_old_etc_is_told_by_its_device(tmp_path: Path) -> None:
+    def process(number: str, device: str) -> None:
+        directory = tmp_path / number
+        directory.mkdir()
+        (directory / "cgroup").write_text(f"0::/system.slice/{number}.service\n")
+        line = f"30 20 {device} / /etc ro - erofs x ro\n"
+        (directory / "mountinfo").write_text(f"29 20 0:9 / /etc ro - erofs x ro\n{line}20 1 0:1 / / rw - f2fs x rw\n")
+
+    for number, device in (("1", "0:50"), ("2", "0:40"), ("self", "0:50")):
+        process(number, device)
+    assert systemd.read_stale(tmp_path) == {"2.service": "/etc"}
