@@ -11,50 +11,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from anicca.store.build import build
+    from anicca.store.cache import BinaryCache
     from anicca.store.context import BuildContext, Builtin
+    from anicca.store.copying import copy, substitute
     from anicca.store.derivation import Derivation, Instantiated, Output, instantiate
+    from anicca.store.gc import collect
     from anicca.store.hashes import Hash
     from anicca.store.info import PathInfo
+    from anicca.store.interface import Store
     from anicca.store.local import LocalStore, source_path_of
     from anicca.store.path import StorePath, make_fixed_path, make_output_path, make_source_path, make_text_path
+    from anicca.store.running import Limits
+    from anicca.store.signature import PublicKey, SecretKey
 
+# No name that a module has too, such as `build`: the import system would put the module in its place.
 _HOME = {
+    "BinaryCache": "cache",
     "BuildContext": "context",
     "Builtin": "context",
     "Derivation": "derivation",
     "Hash": "hashes",
     "Instantiated": "derivation",
+    "Limits": "running",
     "LocalStore": "local",
     "Output": "derivation",
     "PathInfo": "info",
+    "PublicKey": "signature",
+    "SecretKey": "signature",
+    "Store": "interface",
     "StorePath": "path",
-    "build": "build",
+    "collect": "gc",
+    "copy": "copying",
     "instantiate": "derivation",
     "make_fixed_path": "path",
     "make_output_path": "path",
     "make_source_path": "path",
     "make_text_path": "path",
     "source_path_of": "local",
+    "substitute": "copying",
 }
 
 __all__ = [
+    "BinaryCache",
     "BuildContext",
     "Builtin",
     "Derivation",
     "Hash",
     "Instantiated",
+    "Limits",
     "LocalStore",
     "Output",
     "PathInfo",
+    "PublicKey",
+    "SecretKey",
+    "Store",
     "StorePath",
-    "build",
+    "collect",
+    "copy",
     "instantiate",
     "make_fixed_path",
     "make_output_path",
     "make_source_path",
     "make_text_path",
     "source_path_of",
+    "substitute",
 ]
 
 

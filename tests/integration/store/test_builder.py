@@ -15,8 +15,8 @@ import pytest
 
 from anicca import events, process
 from anicca.errors import AniccaError
-from anicca.store import Instantiated, LocalStore, build, instantiate
-from anicca.store.build import load
+from anicca.store import Instantiated, LocalStore, instantiate
+from anicca.store.build import build, load
 from anicca.store.hashes import hash_bytes
 from anicca.store.logs import read_log
 from anicca.store.running import Limits
@@ -341,7 +341,8 @@ def test_a_root_of_the_derivation_s_own(store: LocalStore, tmp_path: Path) -> No
 def test_an_interrupt_ends_builders_and_leaves_nothing(tmp_path: Path, root: Path) -> None:
     program = tmp_path / "build.py"
     program.write_text(
-        "from pathlib import Path\nfrom anicca.store import LocalStore, build, instantiate\n"
+        "from pathlib import Path\nfrom anicca.store import LocalStore, instantiate\n"
+        "from anicca.store.build import build\n"
         "item = instantiate(\n"
         "    name='slow', system='x86_64-linux', builder='/bin/sh', args=['-c', 'echo > $out; exec sleep 77'])\n"
         f"with LocalStore.open(Path({str(root)!r})) as store:\n    build(store, [item])\n"

@@ -16,7 +16,8 @@ import pytest
 from anicca import process
 from anicca.errors import AniccaError
 from anicca.events import Notice
-from anicca.store import LocalStore, StorePath, build, instantiate
+from anicca.store import LocalStore, StorePath, instantiate
+from anicca.store.build import build
 from anicca.store.cache import BinaryCache
 from anicca.store.copying import copy, substitute
 from anicca.store.hashes import Hash, hash_bytes

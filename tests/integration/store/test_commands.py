@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anicca import process
-from anicca.store import LocalStore, build, instantiate
+from anicca.store import LocalStore, instantiate
+from anicca.store.build import build
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,8 @@ import pytest
 
 from anicca import fs
 from anicca.errors import AniccaError
-from anicca.store import LocalStore, build, derivation, instantiate, nar
+from anicca.store import LocalStore, derivation, instantiate, nar
+from anicca.store.build import build
 from anicca.store.export import export, import_
 from anicca.store.gc import collect
 from anicca.store.hashes import hash_bytes

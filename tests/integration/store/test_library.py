@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import anicca.store
 from anicca import process
 
 pytestmark = pytest.mark.integration
@@ -26,7 +27,7 @@ def loaded(statement: str) -> set[str]:
     [
         ("import anicca.store", set()),
         ("from anicca.store import StorePath, Hash, instantiate, Derivation", set()),
-        ("from anicca.store import LocalStore, source_path_of, build", {"lzma"}),
+        ("from anicca.store import LocalStore, source_path_of", {"lzma"}),
         ("from anicca.store.db import Database", {"sqlite3"}),
     ],
 )
@@ -36,6 +37,12 @@ def test_importing_one_thing_drags_nothing(statement: str, allowed: set[str]) ->
     assert modules & set(HEAVY) <= allowed
     others = {m for m in modules if m.startswith("anicca.")} - {"anicca.errors", "anicca.events", "anicca.fs"}
     assert all(m.startswith("anicca.store") for m in others)
+
+
+def test_no_name_is_a_module_s_too() -> None:
+    # The import system would put the module in the name's place as soon as somebody imports it.
+    modules = {file.stem for file in Path(anicca.store.__file__).parent.glob("*.py")}
+    assert modules & set(anicca.store.__all__) == set()
 
 
 def test_every_name_can_be_had() -> None:

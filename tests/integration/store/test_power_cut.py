@@ -25,7 +25,8 @@ pytestmark = pytest.mark.integration
 WORKER = """
 import random, sys
 from pathlib import Path
-from anicca.store import LocalStore, build, instantiate
+from anicca.store import LocalStore, instantiate
+from anicca.store.build import build
 from anicca.store.gc import collect
 from anicca.store.optimise import optimise
 

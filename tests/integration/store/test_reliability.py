@@ -14,7 +14,8 @@ import pytest
 
 from anicca import process
 from anicca.errors import AniccaError
-from anicca.store import LocalStore, StorePath, build, instantiate
+from anicca.store import LocalStore, StorePath, instantiate
+from anicca.store.build import build
 from anicca.store.cache import BinaryCache
 from anicca.store.copying import copy
 from anicca.store.gc import collect
@@ -35,7 +36,8 @@ pytestmark = pytest.mark.integration
 WORKER = """
 import os, random, sys
 from pathlib import Path
-from anicca.store import LocalStore, build, instantiate
+from anicca.store import LocalStore, instantiate
+from anicca.store.build import build
 from anicca.store.export import export, import_
 from anicca.store.gc import collect
 from anicca.store.optimise import optimise

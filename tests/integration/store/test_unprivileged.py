@@ -17,7 +17,8 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from anicca.errors import AniccaError
-from anicca.store import LocalStore, build, instantiate
+from anicca.store import LocalStore, instantiate
+from anicca.store.build import build
 from anicca.store.gc import collect
 from anicca.store.optimise import optimise
 

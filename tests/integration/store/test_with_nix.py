@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anicca.store import Instantiated, LocalStore, StorePath, build, instantiate
+from anicca.store import Instantiated, LocalStore, StorePath, instantiate
 from anicca.store.addressed import is_content_addressed
 from anicca.store.addressing import make_content_addressed
+from anicca.store.build import build
 from anicca.store.cache import BinaryCache
 from anicca.store.copying import copy
 from anicca.store.export import export, import_
