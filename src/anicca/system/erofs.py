@@ -49,8 +49,8 @@ def read_image(image: bytes) -> Iterator[ImageEntry]:
     """
     try:
         reader = _Reader(image)
-        yield from reader.walk("/", reader.root_nid, depth=0)
-    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        yield from reader.walk("/", reader.root_nid)
+    except (struct.error, IndexError, OverflowError) as error:
         raise AniccaError("a damaged EROFS image", detail=str(error)) from error
 
 
@@ -70,7 +70,7 @@ class _Reader:
 
     def __init__(self, image: bytes) -> None:
         magic, _checksum, _compatible, bits = struct.unpack_from("<IIIB", image, SUPERBLOCK_OFFSET)
-        if magic != MAGIC:
+        if magic != MAGIC or not 9 <= bits <= 16:  # noqa: PLR2004 (the sizes of blocks that there are)
             raise AniccaError("not an EROFS image")
         (self.root_nid,) = struct.unpack_from("<H", image, SUPERBLOCK_OFFSET + 14)
         (meta,) = struct.unpack_from("<I", image, SUPERBLOCK_OFFSET + 40)
@@ -80,13 +80,15 @@ class _Reader:
         self._image = image
         self._block_bytes = 1 << bits
         self._meta_at = meta << bits
+        self._passed: set[int] = set()
 
-    def walk(self, path: str, nid: int, *, depth: int) -> Iterator[ImageEntry]:
+    def walk(self, path: str, nid: int) -> Iterator[ImageEntry]:
         """The entry at `nid`, then what is below it."""
-        if depth > 100:  # noqa: PLR2004 (no /etc is so deep: a loop in a damaged image)
-            raise AniccaError("a damaged EROFS image: its directories never end")
         inode = self._inode(nid)
         directory = stat.S_ISDIR(inode.mode)
+        if directory and nid in self._passed:
+            raise AniccaError(f"a damaged EROFS image: {path} is a directory that was there before")
+        self._passed.add(nid)
         holds = stat.S_ISREG(inode.mode) or stat.S_ISLNK(inode.mode)
         content = self._content(inode, path) if holds or directory else b""
         yield ImageEntry(
@@ -94,7 +96,7 @@ class _Reader:
         )
         if directory:
             for name, child in sorted(self._names(content)):
-                yield from self.walk(f"{path.rstrip('/')}/{os.fsdecode(name)}", child, depth=depth + 1)
+                yield from self.walk(f"{path.rstrip('/')}/{os.fsdecode(name)}", child)
 
     def _inode(self, nid: int) -> _Inode:
         at = self._meta_at + nid * 32

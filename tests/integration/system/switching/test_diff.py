@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.integration.system.switching.small import SmallHost, SystemText
 
 from anicca import process
 from anicca.cli import app
+from anicca.errors import AniccaError
 from anicca.system.diff import SystemDiff, compare
 from anicca.system.erofs import read_image
 from anicca.system.treeview import TreeView, belongings, changed_in_etc, changed_in_usr
@@ -172,3 +174,22 @@ def test_an_image_of_many_and_large_files(host: SmallHost, tmp_path: Path) -> No
     found = {entry.path: entry for entry in read_image(image.read_bytes())}
     assert {path: found[path].content.decode() for path in files} == files
     assert found["/d"].kind == "directory"
+
+
+def test_a_damaged_image_is_refused_or_read_and_never_a_bug(host: SmallHost, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    host.workshop.image(image, {"/a/b/c": "x" * 5000, "/a/d": "y", "/e": "-> a/d", "/f/g": "/"})
+    whole = image.read_bytes()
+    chance = random.Random(5)
+    refused = 0
+    for _ in range(1500):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 4, 40))):
+            damaged[chance.randrange(1024, len(damaged))] = chance.randrange(256)
+        if chance.random() < 0.2:
+            del damaged[chance.randrange(len(damaged)) :]
+        try:
+            list(read_image(bytes(damaged)))
+        except AniccaError:
+            refused += 1
+    assert refused > 100
