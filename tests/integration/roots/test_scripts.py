@@ -220,3 +220,34 @@ def test_a_symbolic_link_on_the_way_is_seen(tmp_path: Path) -> None:
     assert [shell(code, path).strip() for path in ("/home/anna", "/home/anna/.ssh", "/home/anna/.ssh/x", "/none")] == [
         *("plain", "link", "link", "plain")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "ours"),
+    [
+        ("anicca-root", None, True),
+        ("anicca-root", ["mkfs.ext4", "-q", "-L", "data"], True),
+        ("home", None, False),
+        ("", None, True),
+        ("", ["mkfs.ext4", "-q"], False),
+        ("", ["mkfs.ext4", "-q", "-L", "data"], False),
+        ("", ["mkfs.ext4", "-q", "-L", "anicca-root"], True),
+        ("", ["mkfs.f2fs", "-q"], True),
+        ("", ["mkfs.f2fs", "-q", "-l", "other"], False),
+    ],
+)
+def test_only_a_volume_of_ours_may_be_made_afresh(
+    name: str, made: list[str] | None, ours: bool, tmp_path: Path
+) -> None:
+    device = tmp_path / "volume"
+    with device.open("wb") as file:
+        file.truncate(64 << 20)
+    if made is not None:
+        process.run([*made, device], env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    facts = tmp_path / "sys" / "volume"
+    facts.mkdir(parents=True)
+    (facts / "uevent").write_text(f"DEVTYPE=partition\nPARTNAME={name}\n" if name else "DEVTYPE=disk\n")
+    code = f'backend=f2fs device={device}\nbecause() {{ echo "$1"; }}\n{function("guard.sh", "is_ours")}\n'
+    said = shell(code + "if is_ours; then echo OURS; fi", common={"ANICCA_SYSFS": str(tmp_path / "sys")})
+    assert said.endswith("OURS\n") is ours
+    assert ours or "not touched" in said

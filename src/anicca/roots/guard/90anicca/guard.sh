@@ -33,6 +33,12 @@ is_ours() {
         '' | anicca-root) ;;
         *) because "$device is labelled \"$ours_name\", not anicca-root: not touched" && return 1 ;;
     esac
+    # Without any name of ours, whatever else it holds is somebody's.
+    ours_type=$(blkid -p -s TYPE -o value "$device")
+    case $ours_name:$ours_type in
+        anicca-root:* | ":$backend" | :) ;;
+        *) because "$device holds $ours_type and no name of ours: not touched" && return 1 ;;
+    esac
 }
 
 # is_blank: no entry (but an empty lost+found), and the root directory itself as mkfs leaves it.
