@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command()
 @click.argument("host", type=HOST_FILE)
 @click.option("--dry-run", is_flag=True, help="Print what would be fetched and built; change nothing.")
 @click.option("--keep-failed", is_flag=True, help="Keep the folder of a build that fails, and say where it is.")
+@click.option(
+    "-o",
+    "--out-link",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="LINK",
+    help="Make LINK point to the system, which `anicca store gc` keeps as long as LINK is there.",
+)
 @click.pass_obj
-def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool) -> None:
-    """Build the system that HOST declares and print its store path."""
+def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool, out_link: Path | None) -> None:
+    """Build the system that HOST declares and print its store path.
+
+    Without --out-link nothing keeps the system from the next garbage collection.
+    """
     from anicca.system.build import find_work, realise  # noqa: PLC0415
     from anicca.system.locking import require_lock  # noqa: PLC0415
     from anicca.system.plan import plan_system  # noqa: PLC0415
@@ -52,5 +59,7 @@ def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool) -> 
             keep_failed=keep_failed,
             report=context.report,
         )
+        if out_link is not None:
+            store.add_indirect_root(out_link, plan.system.out)
         record = {"system": str(plan.system.out), "path": str(store.physical(plan.system.out))}
     context.print(record, str(plan.system.out))

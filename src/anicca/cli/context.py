@@ -106,5 +106,7 @@ def built(context: Context, host: Path, *, keep_failed: bool = False) -> Iterato
     with context.open_store() as store:
         # The toolchain too: it may be gone from a store that still has the system, and disk tools come from it.
         goals = [plan.system, plan.toolchain]
+        # No collector takes what is used here, built just now or long ago.
+        store.protect(path for goal in goals for path in goal.outputs.values())
         realise(store, goals, plan.environment, fetcher, keep_failed=keep_failed, report=context.report)
         yield Built(spec=spec, lock=lock, plan=plan, store=store, fetcher=fetcher)

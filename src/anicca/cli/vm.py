@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> None:
     """Boot HOST under QEMU, its console on this terminal; ssh is forwarded to a port of the loopback.
 
-    The disk is kept from run to run, until the system changes: persisted paths persist.
+    The disk is kept from run to run, so persisted paths persist. One that was made of another system is left alone.
     """
     from anicca.debian.fetch import default_cache  # noqa: PLC0415
-    from anicca.events import Notice  # noqa: PLC0415
+    from anicca.errors import RefusedError  # noqa: PLC0415
     from anicca.fs import make_private_directory  # noqa: PLC0415
     from anicca.system.image import make_image  # noqa: PLC0415
     from anicca.vm.console import open_console  # noqa: PLC0415
@@ -38,9 +38,13 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
         make_private_directory(run_dir)
         disk, made_of = run_dir / "disk.raw", run_dir / "system"
         system = str(found.plan.system.out)
-        if fresh or not disk.exists() or not made_of.exists() or made_of.read_text() != system:
-            if disk.exists() and not fresh:
-                context.report(Notice(text=f"the system changed: {disk} is made anew, persisted paths start empty"))
+        known = made_of.read_text() if made_of.exists() else None
+        if disk.exists() and known != system and not fresh:
+            raise RefusedError(
+                f"{disk} was made of another system; a new disk would lose what its persisted paths hold",
+                hint="start over with --fresh",
+            )
+        if fresh or not disk.exists():
             make_image(found.spec, found.plan, found.store, disk, overwrite=True, report=context.report)
             made_of.write_text(system)
             (run_dir / "known_hosts").unlink(missing_ok=True)
