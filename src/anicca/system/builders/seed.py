@@ -70,9 +70,12 @@ def main() -> None:
 def kept(record: dict[str, Any], layout: Layout) -> Entry:
     """The mount point of a persisted path, in the layout; what is not said is as in the tree, else root's."""
     path, kind = record["path"], {"d": "directory", "f": "file"}[record["kind"]]
+    fault = layout.conflict(path, kind)
     there = layout.entries.get(path)
-    if there is not None and there.kind != kind:
-        sys.exit(f"{path}: is a {there.kind} in the tree, declared to persist as a {kind}")
+    if fault is None and there is not None and there.kind != kind:
+        fault = f"{path}: is a {there.kind} in the tree, declared to persist as a {kind}"
+    if fault is not None:
+        sys.exit(f"what is declared to persist does not fit the tree:\n  {fault}")
     user = record["owner"] or (there.user if there else "root")
     group = record["group"] or (there.group if there else "root")
     mode = record["mode"] or (f"{there.mode:o}" if there else "0755" if kind == "directory" else "0644")

@@ -32,7 +32,7 @@ class Layout:
         """Put declared entries over what is there, parents included. Exits with every conflict."""
         faults = []
         for record in sorted(records, key=lambda record: str(record["path"])):
-            fault = self._conflict(record["path"], record["kind"])
+            fault = self.conflict(record["path"], record["kind"])
             if fault is not None:
                 faults.append(fault)
                 continue
@@ -41,7 +41,7 @@ class Layout:
         if faults:
             raise SystemExit("the declaration does not fit the tree:\n  " + "\n  ".join(faults))
 
-    def _conflict(self, path: str, kind: str) -> str | None:
+    def conflict(self, path: str, kind: str) -> str | None:
         """Why `path` cannot be put here; None if it can."""
         for parent in ancestors(path):
             entry = self.entries.get(parent)
