@@ -55,10 +55,11 @@ SET_ID = {
     b"/usr/lib/xorg/Xorg.wrap": 0o6000,
     b"/usr/lib/x86_64-linux-gnu/utempter/utempter": 0o2000,
     b"/usr/lib/snapd/snap-confine": 0o6000,
+    b"/usr/lib/mysql/plugin/auth_pam_tool_dir/auth_pam_tool": 0o4000,
     b"/usr/lib/eject/dmcrypt-get-device": 0o4000,
 }
 """Where Debian's packages have set-id bits, beside what statoverrides say."""
-OTHERS = frozenset((b"/usr/share/polkit-1/rules.d",))
+OTHERS = frozenset((b"/usr/lib/mysql/plugin/auth_pam_tool_dir", b"/usr/share/polkit-1/rules.d"))
 """What packages have in /usr and give to somebody else than root."""
 CAPABLE = frozenset(
     b"/usr/bin/" + name
@@ -295,9 +296,13 @@ class _Reading:
             if not name.endswith(suffix):
                 continue
             unit = name[: -len(suffix)]
-            targets = (b"/lib/systemd/" + who + b"/" + unit, b"/usr/lib/systemd/" + who + b"/" + unit)
             top = b"/etc/systemd/" + who + b"/"
             for line in self.root.read_if_there(join(state, name)).split(b"\n"):
                 # It lists what enabling would make; what it made has a file of that name in the state directory.
+                # An alias leads to the unit, anything else ("Also=") to the unit of its own name.
+                names = dict.fromkeys((unit, line.rpartition(b"/")[2]))
+                targets = tuple(
+                    above + b"/systemd/" + who + b"/" + one for one in names for above in (b"/lib", b"/usr/lib")
+                )
                 if line.startswith(top) and line not in self.found and self.root.exists(join(state, line[len(top) :])):
                     self._link(line, targets, f"enablement of {unit.decode('utf-8', 'replace')}", optional=False)

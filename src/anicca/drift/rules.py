@@ -194,6 +194,44 @@ DEBIAN = (
     ),
     Rule(
         GENERATED,
+        "a part of a package, switched on",
+        (
+            *("/etc/**/*-enabled/*", "/etc/php/*/*/conf.d/*.ini", "/etc/fonts/conf.d/*.conf"),
+            "/etc/sgml/catalog",
+        ),
+        expected=True,
+        kinds=("symlink",),
+        needs=DECLARED,
+    ),
+    Rule(
+        GENERATED,
+        "set up by a service's package",
+        (
+            *("/etc/aliases", "/etc/apparmor.d/local/*", "/etc/apparmor.d/tunables/home.d/ubuntu", "/etc/xml/*"),
+            *("/etc/apparmor.d/tunables/xdg-user-dirs.d/site.local", "/etc/bind/rndc.key", "/etc/default/exim4"),
+            *("/etc/exim4/update-exim4.conf.conf", "/etc/mysql/debian.cnf", "/etc/postgresql-common/root.crt"),
+            *("/etc/texmf/web2c/texmf.cnf", "/etc/initramfs-tools/modules", "/etc/dovecot/private/dovecot.*"),
+            *("/etc/apt/apt.conf.d/02autoremove-postgresql", "/usr/share/dovecot/protocols.d/*.protocol"),
+            *("/etc/sgml/catalog", "/var/lib/apache2/*/**", "/var/lib/exim4/*", "/var/lib/php/modules/**"),
+            *("/var/lib/texmf/*", "/var/lib/nfs/state", "/var/log/apache2/*.log", "/var/log/postgresql/*.log"),
+            "/var/log/fail2ban.log",
+        ),
+        expected=True,
+        kinds=("file", "directory", "symlink"),
+    ),
+    Rule(
+        GENERATED,
+        "a place for a service's own things, empty",
+        (
+            *("/usr/local/share/sgml/*", "/usr/local/share/xml/*", "/var/cache/fontconfig", "/var/cache/postgresql"),
+            *("/var/cache/postgresql/dicts", "/var/lib/apache2/*", "/var/lib/bind", "/var/lib/mysql"),
+            *("/var/lib/redis", "/var/log/exim4", "/var/log/redis", "/var/spool/exim4", "/var/spool/exim4/*"),
+        ),
+        expected=True,
+        kinds=("directory",),
+    ),
+    Rule(
+        GENERATED,
         "made by a service as it starts",
         (
             *("/var/lib/systemd/linger", "/var/lib/systemd/timers", "/var/lib/systemd/timers/stamp-*.timer"),
