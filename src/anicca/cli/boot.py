@@ -46,7 +46,7 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
             plan = plan_blessed(seen, esp)
         else:
             chosen = resolve(host, seen, system)
-            check_whole(host, chosen)
+            check_whole(host, chosen, beside=seen.running)
             check_name(host, host.system(chosen), force=force)
             plan = plan_next(seen, esp, chosen, host.want, current=current_number(host), now=time.time())
         if not dry_run:

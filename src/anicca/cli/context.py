@@ -73,12 +73,21 @@ def make_fetcher(spec: Spec, lock: Lock | None) -> Fetcher:
 
     from anicca.debian.archive import find_mirrors  # noqa: PLC0415
     from anicca.debian.fetch import Fetcher, default_cache  # noqa: PLC0415
+    from anicca.system.successors import find_successors  # noqa: PLC0415
 
     return Fetcher(
         cache=default_cache(),
         find_mirrors=lambda: find_mirrors(snapshot=spec.snapshot),
         epoch=int(time.time()) if lock is None else lock.epoch,
+        superseded=find_successors(spec, apt_directory(spec)),
     )
+
+
+def apt_directory(spec: Spec) -> Path:
+    """Where the private apt of a host's release keeps its indexes."""
+    from anicca.debian.fetch import default_cache  # noqa: PLC0415
+
+    return default_cache() / "apt" / f"{spec.release}-{spec.architecture}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anicca import events
-from anicca.cli.context import Context, built, evaluate, make_fetcher
+from anicca.cli.context import Context, apt_directory, built, evaluate, make_fetcher
 from anicca.errors import AniccaError, UsageError
 from anicca.fs import make_private_directory
 
@@ -115,7 +115,6 @@ def run(context: Context, host: Path, work: Path) -> list[Row]:
 def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Path:
     """A copy of the example whose lock has these pins moved to what the archive has now; the diff is reported."""
     from anicca.debian.archive import find_mirrors  # noqa: PLC0415
-    from anicca.debian.fetch import default_cache  # noqa: PLC0415
     from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
     from anicca.system.locking import make_lock  # noqa: PLC0415
 
@@ -131,7 +130,7 @@ def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Pat
             moved,
             store=store,
             fetcher=make_fetcher(spec, read_lock(lock_path(moved))),
-            apt_directory=default_cache() / "apt" / f"{spec.release}-{spec.architecture}",
+            apt_directory=apt_directory(spec),
             mirrors=find_mirrors(snapshot=spec.snapshot),
             update=names,
             report=context.report,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
+from anicca.cli.context import HOST_FILE, Context, apt_directory, evaluate, make_fetcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,6 @@ def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: boo
     Pins that are there stay where they are, unless --update moves them or the archive has dropped them. Ids never move.
     """
     from anicca.debian.archive import find_mirrors  # noqa: PLC0415
-    from anicca.debian.fetch import default_cache  # noqa: PLC0415
     from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
     from anicca.system.locking import make_lock  # noqa: PLC0415
 
@@ -37,7 +36,7 @@ def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: boo
             host,
             store=store,
             fetcher=make_fetcher(spec, read_lock(lock_path(host))),
-            apt_directory=default_cache() / "apt" / f"{spec.release}-{spec.architecture}",
+            apt_directory=apt_directory(spec),
             mirrors=find_mirrors(snapshot=spec.snapshot),
             update=packages if update else None,
             report=context.report,

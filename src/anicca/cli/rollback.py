@@ -31,7 +31,7 @@ def rollback(context: Context, /, *, number: int | None, dry_run: bool, **places
         seen = look(host, esp)
         target = seen.before() if number is None else seen.get(number)
         if target is not None:
-            check_whole(host, target.system)
+            check_whole(host, target.system, beside=seen.running)
         plan = plan_return(seen, esp, number, host.want, current=current_number(host))
         if not dry_run:
             apply(plan, host)

@@ -75,7 +75,7 @@ def switch(
         seen = look(host, esp)
         old = host.system(check_running(seen))
         new = host.system(resolve(host, seen, system))
-        check_whole(host, new.path)
+        check_whole(host, new.path, beside=seen.running)
         check_name(host, new, force=force)
         live = plan_live(old, new, read_active())
         following: tuple[Change, ...] = ()

@@ -131,7 +131,7 @@ _SUITE = re.compile(
 
 
 def reachable(site: str) -> str | None:
-    """An address that a client of HTTP can use: the site, or the first one in the list that it names; else None."""
+    """An address that we can fetch from: the site, or the first one in the list that it names; else None."""
     scheme, _, rest = site.partition(":")
     if scheme == "mirror+file":
         try:
@@ -140,7 +140,7 @@ def reachable(site: str) -> str | None:
             return None
         addresses = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
         return next((address for address in addresses if address.startswith(("http://", "https://"))), None)
-    return site if scheme in {"http", "https"} else None
+    return site if scheme in {"http", "https", "file"} else None
 
 
 def apt_proxies() -> dict[str, str]:
