@@ -15,6 +15,7 @@ from anicca import __version__, fs
 from anicca.disks.plan import partition_uuid
 from anicca.errors import AniccaError, RefusedError
 from anicca.store import locks, profiles
+from anicca.store.nar import hash_path
 from anicca.store.path import StorePath
 from anicca.system.changes import Change, Forget, NoteGood, OnEsp, Point, Record
 from anicca.system.generations import Generation, Seen
@@ -146,16 +147,26 @@ def keep_from_collection(places: HostPlaces) -> None:
             fs.symlink_atomic(root, str(places.run / link))
 
 
-def check_whole(places: HostPlaces, system: StorePath) -> None:
-    """Raise `RefusedError` unless all that a system needs is registered and lies in the store."""
-    missing = [
-        str(path) for path in sorted(places.store.closure([system])) if not os.path.lexists(places.store.physical(path))
-    ]
-    if missing:
+def check_whole(places: HostPlaces, system: StorePath, *, beside: StorePath | None = None) -> None:
+    """Raise `RefusedError` unless all that a system needs is in the store and is what was registered.
+
+    What it shares with the system `beside` it, which runs, is only looked for; all else is read and hashed.
+    """
+    closure = places.store.closure([system])
+    shared = places.store.closure([beside]) if beside is not None and places.store.is_valid(beside) else set()
+    infos = places.store.infos(closure - shared)
+    faults = []
+    for path in sorted(closure):
+        lying = places.store.physical(path)
+        if not os.path.lexists(lying):
+            faults.append(f"{path}: gone")
+        elif path in infos and hash_path(lying)[0] != infos[path].nar_hash:
+            faults.append(f"{path}: changed since it was registered")
+    if faults:
         raise RefusedError(
-            f"{system}: {len(missing)} objects that it needs are gone from the store",
-            hint="anicca store verify --repair",
-            detail="\n".join(missing[:20]),
+            f"{system}: {len(faults)} objects that it needs are damaged; nothing was changed",
+            hint="anicca store repair-path replaces them by good ones, or copy the system again",
+            detail="\n".join(faults[:20]),
         )
 
 

@@ -190,14 +190,23 @@ def test_two_at_once(host: SmallHost) -> None:
 
 
 def test_a_damaged_system_is_refused(host: SmallHost) -> None:
-    package = SystemText(packages={"p": ("1", {"/usr/bin/p": "x"})})
-    system = host.workshop.system(package)
+    store = host.places.store
+    system = host.workshop.system(SystemText(packages={"p": ("1", {"/usr/bin/p": "x"})}))
     check_whole(host.places, system)
-    lost = next(p for p in host.places.store.closure([system]) if p != system)
-    host.places.store.physical(lost).rename(host.places.store.root / "lost")
-    with pytest.raises(RefusedError, match="1 objects that it needs are gone") as refused:
+    lost = next(p for p in store.closure([system]) if p != system)
+    file = store.physical(lost) / "usr/bin/p"
+    file.chmod(0o644)
+    file.write_text("y")
+    file.chmod(0o444)
+    with pytest.raises(RefusedError, match="nothing was changed") as refused:
         check_whole(host.places, system)
-    assert str(lost) in str(refused.value.detail)
+    assert str(refused.value.detail) == f"{lost}: changed since it was registered"
+    # What runs shares it: it is not read again, but it must be there.
+    check_whole(host.places, system, beside=system)
+    store.physical(lost).rename(store.root / "lost")
+    with pytest.raises(RefusedError, match="1 objects") as refused:
+        check_whole(host.places, system, beside=system)
+    assert str(refused.value.detail) == f"{lost}: gone"
 
 
 @pytest.mark.parametrize("text", [SystemText(name="other"), SystemText(parameters="rw anicca.nix=PARTUUID=2")])
