@@ -15,8 +15,6 @@ from anicca.cli.places import open_places, place_options, record_of, resolve
 if TYPE_CHECKING:
     from anicca.cli.context import Context
 
-LOG = "switch.log"
-
 
 @click.command()
 @click.argument("system", required=False)
@@ -69,7 +67,7 @@ def switch(
         confirm_it(Path(places["run"]))
         return
     if not attached and not dry_run:
-        sys.exit(_detached(Path(places["run"]) / LOG))
+        sys.exit(_detached(Path(places["run"])))
     with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
         esp = read_esp(host.boot)
         seen = look(host, esp)
@@ -99,23 +97,27 @@ def switch(
     context.print(record, "\n".join(sentences) or "nothing to do")
 
 
-def _detached(log: Path) -> int:
+def _detached(run: Path) -> int:
     """Run the same command as a unit of its own, and print what it printed; its status."""
     from anicca import process  # noqa: PLC0415 (where used)
     from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
 
-    log.unlink(missing_ok=True)
+    unit = f"anicca-switch-{int(time.time())}-{os.getpid()}"
+    # Files, not pipes: whoever loses the reader of a pipe is killed by its next line.
+    out, err = run / f"{unit}.out", run / f"{unit}.err"
     settings = {"PYTHONPATH": str(Path(__file__).parents[2])}
     settings |= {name: value for name, value in os.environ.items() if name == "PYTHONPYCACHEPREFIX"}
     done = process.run(
         [
-            *("systemd-run", "--quiet", "--wait", "--collect", f"--unit=anicca-switch-{int(time.time())}"),
+            *("systemd-run", "--quiet", "--wait", "--collect", f"--unit={unit}"),
             "--description=Moving this host to another system",
             *(f"--setenv={name}={value}" for name, value in settings.items()),
-            *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
+            *(f"--property=StandardOutput=append:{out}", f"--property=StandardError=append:{err}"),
             *("--", *command_again([*sys.argv[1:], "--attached"])),
         ],
         check=False,
     )
-    click.echo(log.read_text(errors="replace") if log.exists() else done.stderr.decode(errors="replace"), nl=False)
+    for file, is_error in ((err, True), (out, False)):
+        text = file.read_text(errors="replace") if file.exists() else ""
+        click.echo(text or (done.stderr.decode(errors="replace") if is_error else ""), nl=False, err=is_error)
     return done.status

@@ -180,7 +180,7 @@ def test_a_host_moves_and_moves_back(mover: Mover) -> None:
     mover.send("c", has="b")
     failed = mover.machine.run(f"anicca switch {c}", timeout_seconds=SECONDS, check=False)
     assert failed.status == 1
-    assert "sleeper.service failed" in failed.text
+    assert "sleeper.service failed" in failed.stderr.decode()
     assert mover.ask("cat /etc/motd /srv/www/default/index.html; systemctl is-active sleeper") == "B\nB\nactive"
     assert mover.ask("readlink /run/anicca/system") == b
     assert mover.generations() == {1: ["booted", "good"], 2: ["running", "next"]}
