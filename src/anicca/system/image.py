@@ -91,6 +91,10 @@ def _staged_nix(system: StorePath, store: LocalStore) -> Iterator[Path]:
         generation = profile.with_name(f"{profile.name}-{GENERATION}-link")
         generation.symlink_to(str(system))
         profile.symlink_to(generation.name)
+        # The store names its own place there, which on the host is another than here.
+        profiles = nix / "var/nix/gcroots/profiles"
+        profiles.unlink()
+        profiles.symlink_to("/nix/var/nix/profiles")
         yield nix
     finally:
         remove_tree(top)
