@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -152,7 +153,8 @@ def test_waits_end_and_power_can_be_cut(image: Path, accelerator: Accelerator, t
         with pytest.raises(MachineError, match="did not show 'no such words' within 1 s") as caught:
             machine.wait_for_console("no such words", timeout_seconds=1)
         assert time.monotonic() - began < 5
-        assert "[    0.0" in (caught.value.detail or "")
+        # The console's last lines: how far the kernel is by then depends on the machine.
+        assert re.search(r"^\[ +\d+\.\d{6}\] ", caught.value.detail or "", re.MULTILINE)
         machine.reset()
         assert "Linux version" not in machine.console_text()
         machine.wait_for_console(r"Linux version \d", timeout_seconds=120)
