@@ -21,6 +21,7 @@ from anicca.declare.host import (
 from anicca.declare.network import Dhcp, Static, Unmanaged
 from anicca.declare.rank import default, force
 from anicca.declare.root import F2fs, Tmpfs
+from anicca.declare.undeclared import Remember, Rule
 
 __all__ = [
     "Absent",
@@ -34,6 +35,8 @@ __all__ = [
     "Link",
     "Part",
     "Persist",
+    "Remember",
+    "Rule",
     "Static",
     "Tmpfs",
     "Unit",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from anicca.declare.host import Disk, File, Part, Unit
 from anicca.declare.network import Dhcp
 from anicca.declare.root import F2fs
+from anicca.declare.undeclared import Remember
 
 PACKAGES = {
     "ca-certificates": "programs that check certificates",
@@ -59,5 +60,6 @@ def base() -> Part:
         locale="C.UTF-8",
         network=Dhcp(),
         root=F2fs(),
+        remember=Remember(),
         disk=Disk(esp="512M", nix="8G", root="5G"),
     )

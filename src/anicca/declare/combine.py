@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from anicca.declare.base import base
 from anicca.declare.check import check, check_lowered, check_network
-from anicca.declare.host import Directory, Entry, File, Host, Link
+from anicca.declare.host import Directory, Entry, File, Host, Link, Part
 from anicca.declare.lower import (
     kernel_part,
     locale_part,
@@ -18,11 +18,13 @@ from anicca.declare.lower import (
     timezone_part,
     user_part,
 )
+from anicca.declare.lower_undeclared import check_remember, check_rules, remember_part, rules_part, rules_text
 from anicca.declare.merge import present, single
 from anicca.declare.network import Dhcp
 from anicca.declare.rank import Rank
 from anicca.declare.root import F2fs, Root, Tmpfs
 from anicca.declare.sayings import Sayings, as_said
+from anicca.declare.services.tool import LINK
 from anicca.declare.spec import (
     DirectorySpec,
     DiskSpec,
@@ -37,10 +39,11 @@ from anicca.declare.spec import (
     UnitState,
     UserSpec,
 )
+from anicca.declare.undeclared import Remember
 from anicca.errors import DeclarationError, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from anicca.errors import Place
 
@@ -93,6 +96,7 @@ def _settle(sayings: Sayings, host: Host) -> Spec:
         locale_part(locale, place("locale")),
         network_part(network, place("network")),
         *(user_part(user, place(f"users[{user.name}]")) for user in users),
+        *_undeclared(sayings, place),
     ):
         sayings.take(part, Rank.DEFAULT)
     files = sayings.files.settle(ledger)
@@ -122,6 +126,30 @@ def _settle(sayings: Sayings, host: Host) -> Spec:
         snapshot=sayings.snapshot.settle(ledger).get(()),
         origins=MappingProxyType(dict(sorted(ledger.origins.items()))),
     )
+
+
+def _undeclared(sayings: Sayings, place: Callable[[str], Place]) -> Iterator[Part]:
+    """What is said about paths that nobody declares."""
+    ledger = sayings.ledger
+    rules = {path: kind for (path,), kind in sayings.rules.settle(ledger).items()}
+    secrets = present(sayings.secrets.settle(ledger))
+    reasons = {path: why for (path,), why in sayings.reasons.settle(ledger).items()}
+    remember = single(sayings.remember.settle(ledger), Remember())
+    places = {path: ledger.origins.get(f"rules[{path}]", ()) for path in rules}
+    faults = [
+        *check_rules(rules, places),
+        *check_rules(
+            dict.fromkeys(secrets, "secret"), {path: ledger.origins[f"rules[{path}].secret"] for path in secrets}
+        ),
+        *check_remember(remember, ledger.origins.get("remember", ())),
+    ]
+    ledger.faults.extend(faults)
+    if rules or secrets:
+        first = f"rules[{next(iter(rules))}]" if rules else f"rules[{secrets[0]}].secret"
+        yield rules_part(rules_text(rules, secrets, reasons), place(first))
+    # Without the program on the host nobody could remember.
+    if remember.days and not faults and (LINK,) in sayings.files.said:
+        yield remember_part(remember, place("remember"))
 
 
 def _settle_users(sayings: Sayings) -> tuple[UserSpec, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from anicca.declare.rank import Ranked
     from anicca.declare.root import Root
     from anicca.declare.spec import PersistKind, UnitState
+    from anicca.declare.undeclared import Remember, Rule
     from anicca.errors import Place
 
 Release = Literal["trixie"]
@@ -161,6 +162,10 @@ class Part:
     network: Network | Ranked[Network] | None = None
     root: Root | Ranked[Root] | None = None
     disk: Disk | Ranked[Disk] | None = None
+    rules: Sequence[Rule | Ranked[Rule]] = ()
+    """What paths are that nobody declares, for `anicca drift`."""
+    remember: Remember | Ranked[Remember] | None = None
+    """What is kept for a while of what a boot forgets; on hosts that have `anicca.declare.services.tool`."""
     snapshot: str | Ranked[str] | None = None
     """Where versions that the mirror has dropped may be had: a URL in which `{archive}`, `{timestamp}`, `{filename}`
     and `{sha256}` are filled in."""

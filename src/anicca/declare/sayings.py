@@ -13,6 +13,7 @@ from anicca.declare.rank import Rank, Ranked, weigh
 from anicca.declare.root import F2fs, Root, Tmpfs
 from anicca.declare.size import parse_size
 from anicca.declare.spec import PersistKind, UnitState
+from anicca.declare.undeclared import Remember, Rule, RuleKind
 from anicca.errors import Fault
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
     },
     F2fs: {"compress_algorithm": (str, NoneType), "lazytime": (bool,)},
     Tmpfs: {"size": (str,)},
+    Rule: {"path": (str,), "kind": (str,), "why": (str,)},
+    Remember: {"size": (str,), "file": (str,), "days": (int,)},
     Absent: {"name": (str,)},
 }
 """What the fields of a declaration hold: mypy says it first, but a `host.py` also runs where nobody asked mypy."""
@@ -59,6 +62,7 @@ SCALARS: dict[str, tuple[type, ...]] = {
     "network": (Dhcp, Static, Unmanaged),
     "root": (F2fs, Tmpfs),
     "disk": (Disk,),
+    "remember": (Remember,),
 }
 
 
@@ -108,6 +112,10 @@ class Sayings:
         self.modules = Option[bool]("kernel_modules[{}]")
         self.sysctl = Option[str]("sysctl[{}]")
         self.hosts = Option[bool]("hosts[{}][{}]")
+        self.rules = Option[RuleKind]("rules[{}]")
+        self.secrets = Option[bool]("rules[{}].secret")
+        self.reasons = Option[str]("rules[{}].why")
+        self.remember = Option[Remember]("remember")
         self.kernel = Option[str]("kernel")
         self.timezone = Option[str]("timezone")
         self.locale = Option[str]("locale")
@@ -135,6 +143,8 @@ class Sayings:
         self._take_units(part, rank)
         for kept, place, own in self._items(part, "persist", (str, Persist), rank):
             self.take_persist(Persist(kept, declared_at=place) if isinstance(kept, str) else kept, own)
+        for rule, place, own in self._items(part, "rules", (Rule,), rank):
+            self._take_rule(rule, place, own)
         parameters = tuple(text for text, _, _ in self._items(part, "kernel_parameters", (str,), rank))
         if parameters:
             place = self._locate(part.declared_at, "kernel_parameters", None)
@@ -155,6 +165,14 @@ class Sayings:
         self.owners.say(kept.path, value=kept.owner, rank=rank, place=place)
         self.owning_groups.say(kept.path, value=kept.group, rank=rank, place=place)
         self.modes.say(kept.path, value=kept.mode, rank=rank, place=place)
+
+    def _take_rule(self, rule: Rule, place: Place, rank: Rank) -> None:
+        # What a path is and whether it is secret are two questions.
+        if rule.kind == "secret":
+            self.secrets.say(rule.path, value=True, rank=rank, place=place)
+        else:
+            self.rules.say(rule.path, value=rule.kind, rank=rank, place=place)
+        self.reasons.say(rule.path, value=rule.why or None, rank=rank, place=place)
 
     def _take_user(self, user: User, place: Place, rank: Rank) -> None:
         self.users.say(user.name, value=True, rank=rank, place=place)
@@ -226,6 +244,7 @@ class Sayings:
             ("snapshot", self.snapshot),
             ("network", self.network),
             ("root", self.root),
+            ("remember", self.remember),
         ):
             value, place, own = self._scalar(part, name, rank)
             if value is not None:
