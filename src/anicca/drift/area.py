@@ -101,6 +101,7 @@ def own(top: Path, name: str) -> Path:
     if not area.is_dir():
         raise AniccaError(f"{area}: no persistent area is there", hint="this is for hosts that anicca built")
     directory = top / os.fsdecode(OWN[1:]) / name
+    fs.make_private_directory(top / os.fsdecode(OWN[1:]))
     fs.make_private_directory(directory)
     return directory
 

@@ -9,6 +9,8 @@ from anicca.drift.entry import Xattrs, order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from anicca.drift.rules import Rule
+
 ANY_MODE = 0o7777
 
 
@@ -43,7 +45,7 @@ class Expectation(NamedTuple):
 
     `mounts` may lie over declared paths. `below` are directories whose content nobody declares and all may write:
     what is found there is nobody's drift. `only` are the directories it speaks about (empty: all of the root). With
-    `rules`, what Debian makes by itself is explained.
+    `rules`, what Debian makes by itself is explained. `own_rules` are the host's, and come before.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Expectation(NamedTuple):
     below: tuple[bytes, ...] = ()
     only: tuple[bytes, ...] = ()
     rules: bool = True
+    own_rules: tuple[Rule, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift.compare import CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
 from anicca.drift.lines import get_path, put_path
-from anicca.drift.rules import Judgement, judge
+from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import Options, Scan
 
 if TYPE_CHECKING:
@@ -99,12 +99,12 @@ def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
 def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:
     """The findings of a comparison. Explanations hold only for expectations that have them (dpkg's, a system's)."""
     declares = declares_in(declared)
-    rules = expectation.rules
+    rules = (*expectation.own_rules, *RULES)
     findings = []
     for drift in found:
-        judgement = judge(drift, declares)
-        if judgement.expected and not rules:
-            judgement = judge(drift, declares, explained=False)
+        judgement = judge(drift, declares, rules=rules)
+        if judgement.expected and not expectation.rules:
+            judgement = judge(drift, declares, rules=rules, explained=False)
         findings.append(Finding(drift, judgement))
     return Findings(
         against=expectation.name,

@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift.compare import ADDED, CONTENT, MODE, OWNER, REMOVED, TYPE, XATTR
 from anicca.drift.entry import HIDDEN, join, kind_of, parent
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 SUSPICIOUS, HIDDEN_CLASS = "suspicious", "beneath a mount"
 CONFIGURATION, SOFTWARE, USER, CACHE, LOG, LOCK = "configuration", "software", "user data", "cache", "log", "lock"
 IDENTITY, STATE, TEMPORARY, OTHER, GENERATED = "identity", "state", "temporary", "other", "generated"
+EXPECTED, SECRET = "expected", "secret"
+"""What a declaration may say besides: that a path is no drift; that it is never remembered, which is no class."""
 CLASSES = (
     *(SUSPICIOUS, HIDDEN_CLASS, SOFTWARE, CONFIGURATION, USER, STATE, OTHER, IDENTITY, LOG, CACHE, TEMPORARY, LOCK),
-    GENERATED,
+    *(EXPECTED, GENERATED),
 )
 """In the order in which a person should read them."""
 
@@ -405,6 +407,21 @@ BROAD = (
 
 RULES = (*DEBIAN, *DANGEROUS, *BROAD)
 
+
+def declared_rules(record: dict[str, Any]) -> tuple[Rule, ...]:
+    """The rules of /etc/anicca/rules.json, the suspicious first. Raises `KeyError`."""
+    found = [
+        Rule(one["kind"], one["why"] or "as declared", (one["path"],), expected=one["kind"] == EXPECTED, drifts=())
+        for one in record["rules"]
+    ]
+    return tuple(sorted(found, key=lambda rule: rule.name != SUSPICIOUS))
+
+
+def matches(patterns: tuple[str, ...], path: bytes) -> bool:
+    """Whether a path is one of those that shell patterns mean."""
+    return _pattern(patterns).fullmatch(path) is not None
+
+
 Declares = Callable[[bytes], bool]
 
 
@@ -418,7 +435,7 @@ def judge(drift: Drift, declares: Declares, *, rules: tuple[Rule, ...] = RULES, 
         return danger
     kind = kind_of(drift.mode)
     for rule in rules:
-        if rule.expected and (drift.hidden or not explained):
+        if rule.name == SECRET or (rule.expected and (drift.hidden or not explained)):
             continue
         if rule.drifts and drift.kind not in rule.drifts:
             continue

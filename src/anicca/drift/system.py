@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 from anicca.drift import records
 from anicca.drift.entry import is_below, parent
 from anicca.drift.expect import Expectation, Expected, in_order
+from anicca.drift.rules import declared_rules
 
 if TYPE_CHECKING:
     from anicca.drift.inside import Root
+    from anicca.drift.rules import Rule
 
 CURRENT = b"/run/anicca/system"
+RULES_FILE = "/etc/anicca/rules.json"
 ELSEWHERE = {
     b"/boot": 0o755,
     b"/dev": 0o755,
@@ -53,7 +56,19 @@ def read_expectation(root: Root) -> Expectation:
         entries=in_order(reading.found),
         mounts=MOUNTED | kept,
         below=tuple(sorted(kept)),
+        own_rules=read_rules(spec),
     )
+
+
+def running_rules(root: Root) -> tuple[Rule, ...]:
+    """What the running system says about undeclared paths. Raises `OSError`, `ValueError` or `KeyError`."""
+    return read_rules(json.loads(root.read(CURRENT + b"/spec.json")))
+
+
+def read_rules(spec: dict[str, Any]) -> tuple[Rule, ...]:
+    """What a system's spec says about undeclared paths. Raises `ValueError` or `KeyError`."""
+    declared = spec["files"].get(RULES_FILE)
+    return () if declared is None else declared_rules(json.loads(_content(declared)))
 
 
 class _Reading:

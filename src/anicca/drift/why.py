@@ -14,7 +14,7 @@ from anicca.drift.expect import Expectation
 from anicca.drift.facts import expectation_for
 from anicca.drift.findings import declares_in
 from anicca.drift.inside import Root
-from anicca.drift.rules import Judgement, judge
+from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import look_at
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ def why(top: bytes, path: bytes) -> Why:
         only = Expectation("", [wanted] if wanted else [])
         differences = tuple(compare(only, [entry] if entry else []))
         if differences and kept is None:
-            judgement = judge(differences[0], declares_in(set(expected)), explained=expectation.rules)
+            rules = (*expectation.own_rules, *RULES)
+            declares = declares_in(set(expected))
+            judgement = judge(differences[0], declares, rules=rules, explained=expectation.rules)
             if origin == NOBODY and judgement.expected:
                 origin, says = GENERATED, judgement.why
     if entry is None and origin == NOBODY:
