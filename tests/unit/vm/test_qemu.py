@@ -26,6 +26,8 @@ def test_kvm_and_tcg() -> None:
     tcg = qemu_argv(QemuPlan(name="a", accelerator="tcg", boot=FIRMWARE))
     assert (pairs(kvm, "-accel"), pairs(kvm, "-cpu")) == (["kvm"], ["host"])
     assert (pairs(tcg, "-accel"), pairs(tcg, "-cpu")) == (["tcg,thread=multi"], ["max"])
+    counted = qemu_argv(QemuPlan(name="a", accelerator="tcg-counted", boot=FIRMWARE))
+    assert (pairs(counted, "-accel"), pairs(counted, "-icount")) == (["tcg,thread=single"], ["shift=1"])
 
 
 def test_firmware_code_is_read_only_and_variables_are_ours() -> None:
