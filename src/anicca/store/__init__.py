@@ -7,9 +7,8 @@ writes.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+# Without `typing` and `importlib`, which take longer to import than most questions take to answer.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from anicca.store.cache import BinaryCache
     from anicca.store.context import BuildContext, Builtin
@@ -80,6 +79,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Fetch a name from its module at first use."""
+    from importlib import import_module  # noqa: PLC0415 (as above)
+
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anicca.store.hashes import Hash
-from anicca.store.path import HASH_LENGTH, StorePath, make_fixed_path, make_path, make_source_path
+from anicca.store.path import StorePath, make_fixed_path, make_path, make_source_path
+from anicca.store.spelling import HASH_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,13 +1,11 @@
 """The store's database: which objects are valid, and how they refer to each other. Nix's schema 10.
 
-The only module that knows SQL. A path that is not in `ValidPaths` does not exist, whatever lies on disk.
+`rows` has the questions; no other module knows SQL. A path that is not in `ValidPaths` does not exist, whatever lies
+on disk.
 """
-
-# ruff: noqa: S608 (queries are joined from constants of this file; every value is a parameter)
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -16,22 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anicca.errors import AniccaError
+from anicca.store import rows
 from anicca.store.graph import topological
 from anicca.store.hashes import Hash
 from anicca.store.info import PathInfo
-from anicca.store.path import HASH_LENGTH, StorePath
+from anicca.store.path import StorePath
+from anicca.store.spelling import HASH_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 SCHEMA_VERSION = "10"
-_BUSY_SECONDS = 3600
-_IN = "in (select value from json_each(?))"
-_COLUMNS = "id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca"
-
-
-def _texts(paths: Iterable[StorePath]) -> str:
-    return json.dumps([str(p) for p in paths])
 
 
 class Database:
@@ -43,21 +36,22 @@ class Database:
         self._depth = 0
         file = directory / "db.sqlite"
         self.read_only = not create and not os.access(file, os.W_OK)
-        mode = "immutable=1" if self.read_only else "mode=rwc" if create else "mode=rw"
         try:
+            if self.read_only:
+                self._sql = rows.connect_reading(str(file.absolute()))
+                return
             self._sql = sqlite3.connect(
-                f"{file.absolute().as_uri()}?{mode}",
+                f"{file.absolute().as_uri()}?{'mode=rwc' if create else 'mode=rw'}",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                timeout=_BUSY_SECONDS,
+                timeout=rows.BUSY_SECONDS,
                 cached_statements=64,
             )
             self._sql.execute("pragma foreign_keys = 1")
-            if not self.read_only:
-                self._sql.execute("pragma synchronous = normal")
-                self._sql.execute("pragma main.journal_mode = wal")
-                self._sql.execute("pragma wal_autocheckpoint = 40000")
+            self._sql.execute("pragma synchronous = normal")
+            self._sql.execute("pragma main.journal_mode = wal")
+            self._sql.execute("pragma wal_autocheckpoint = 40000")
             if create:
                 self._sql.executescript((Path(__file__).parent / "schema.sql").read_text())
         except sqlite3.Error as error:
@@ -109,86 +103,61 @@ class Database:
     def valid(self, paths: Iterable[StorePath]) -> set[StorePath]:
         """Those of `paths` that are valid."""
         by_text = {str(p): p for p in paths}
-        rows = self._all(f"select path from ValidPaths where path {_IN}", json.dumps(list(by_text)))
-        return {by_text[text] for (text,) in rows}
+        return {by_text[text] for text in rows.valid(self._all, by_text)}
 
     def all_valid(self) -> list[StorePath]:
         """Every valid path, sorted."""
-        return [_path(text) for (text,) in self._all("select path from ValidPaths order by path")]
+        return list(map(_path, rows.all_valid(self._all)))
 
     def infos(self, paths: Collection[StorePath] | None = None) -> dict[StorePath, PathInfo]:
         """What is known of those of `paths` that are valid (None: of all)."""
-        if paths is None:
-            rows = self._all(f"select {_COLUMNS} from ValidPaths")
-        else:
-            rows = self._all(f"select {_COLUMNS} from ValidPaths where path {_IN}", _texts(paths))
-        names = {row[0]: row[1] for row in rows}
-        pairs = self._all(
-            "select r.referrer, v.path from Refs r join ValidPaths v on v.id = r.reference"
-            + (f" where r.referrer {_IN}" if paths is not None else ""),
-            *((json.dumps(list(names)),) if paths is not None else ()),
-        )
-        references: dict[int, list[StorePath]] = {}
-        for referrer, text in pairs:
-            references.setdefault(referrer, []).append(_path(text))
-        found = (_info(row, references.get(row[0], ())) for row in rows)
-        return {info.path: info for info in found}
+        objects, pairs = rows.objects(self._all, None if paths is None else map(str, paths))
+        known: dict[str, StorePath] = {}
+        found: dict[StorePath, PathInfo] = {}
+        for row in objects:
+            references = [known.get(t) or known.setdefault(t, _path(t)) for t in pairs.get(row[0], ())]
+            info = _info(row, references)
+            found[info.path] = info
+        return found
 
     def closure(self, paths: Iterable[StorePath], *, referrers: bool = False) -> set[StorePath]:
         """`paths` and all they refer to, directly or not; with `referrers`, all that refer to them."""
-        near, far = ("reference", "referrer") if referrers else ("referrer", "reference")
-        rows = self._all(
-            f"with recursive C(id) as (select id from ValidPaths where path {_IN}"
-            f" union select r.{far} from C join Refs r on r.{near} = C.id)"
-            " select v.path from C join ValidPaths v on v.id = C.id",
-            _texts(paths),
-        )
-        return {_path(text) for (text,) in rows}
+        return set(map(_path, rows.closure(self._all, map(str, paths), referrers=referrers)))
 
     def needs(self, paths: Iterable[StorePath]) -> dict[StorePath, list[StorePath]]:
         """What each of `paths` that is valid refers to: less than `infos`, and faster."""
-        texts = _texts(paths)
-        found: dict[StorePath, list[StorePath]] = {}
         known: dict[str, StorePath] = {}
-        rows = self._all(
-            "select v.path, w.path from ValidPaths v left join Refs r on r.referrer = v.id"
-            f" left join ValidPaths w on w.id = r.reference where v.path {_IN}",
-            texts,
-        )
-        for text, reference in rows:
-            path = known.get(text) or known.setdefault(text, _path(text))
-            references = found.setdefault(path, [])
-            if reference is not None:
-                references.append(known.get(reference) or known.setdefault(reference, _path(reference)))
-        return found
+        return {
+            _path(path): [known.get(t) or known.setdefault(t, _path(t)) for t in references]
+            for path, references in rows.needs(self._all, map(str, paths)).items()
+        }
+
+    def sorted_by_need(self, paths: Iterable[StorePath]) -> list[StorePath]:
+        """Those of `paths` that are valid, what is referred to first, as `nix-store` prints them."""
+        return list(map(_path, rows.sorted_by_need(self._all, map(str, paths))))
 
     def referrers(self, path: StorePath) -> set[StorePath]:
         """The objects that refer to `path`, itself too where it does."""
-        rows = self._all(
-            "select w.path from ValidPaths v join Refs r on r.reference = v.id join ValidPaths w on w.id = r.referrer"
-            " where v.path = ?",
-            str(path),
-        )
-        return {_path(text) for (text,) in rows}
+        return set(map(_path, rows.referrers(self._all, str(path))))
 
     def derivation_outputs(self, drv: StorePath) -> dict[str, StorePath]:
         """The outputs that a valid `.drv` names."""
-        rows = self._all(
+        found = self._all(
             "select o.id, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where v.path = ?", str(drv)
         )
-        return {name: _path(text) for name, text in rows}
+        return {name: _path(text) for name, text in found}
 
     def all_derivation_outputs(self) -> list[tuple[StorePath, StorePath]]:
         """All pairs of a valid `.drv` and an output it names."""
-        rows = self._all("select v.path, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv")
-        return [(_path(drv), _path(out)) for drv, out in rows]
+        found = self._all("select v.path, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv")
+        return [(_path(drv), _path(out)) for drv, out in found]
 
     def derivers(self, output: StorePath) -> set[StorePath]:
         """The valid derivations that have `output` as an output."""
-        rows = self._all(
+        found = self._all(
             "select v.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where o.path = ?", str(output)
         )
-        return {_path(text) for (text,) in rows}
+        return {_path(text) for (text,) in found}
 
     def has_name(self, name: str) -> bool:
         """Whether some valid path has this name."""
@@ -199,8 +168,8 @@ class Database:
     def from_hash_part(self, hash_part: str) -> StorePath | None:
         """The valid path with this hash part."""
         prefix = f"/nix/store/{hash_part}"
-        rows = self._all("select path from ValidPaths where path >= ? limit 1", prefix)
-        return _path(rows[0][0]) if rows and rows[0][0].startswith(prefix + "-") else None
+        found = self._all("select path from ValidPaths where path >= ? limit 1", prefix)
+        return _path(found[0][0]) if found and found[0][0].startswith(prefix + "-") else None
 
     def register(
         self, infos: Collection[PathInfo], derivations: Mapping[StorePath, Mapping[str, StorePath]] | None = None
@@ -218,7 +187,7 @@ class Database:
                 [_row(info) for info in infos],
             )
             wanted = {str(r) for info in infos for r in info.references}.union(str(info.path) for info in infos)
-            ids = dict(self._all(f"select path, id from ValidPaths where path {_IN}", json.dumps(list(wanted))))
+            ids = rows.numbers(self._all, wanted)
             missing = sorted(wanted - ids.keys())
             if missing:
                 raise AniccaError(f"{missing[0]}: not valid, though something to be registered refers to it")

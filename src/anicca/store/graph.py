@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
-from anicca.errors import AniccaError
-
+# Without `typing`, which takes longer to import than most questions take to answer.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from typing import TypeVar
 
     from anicca.store.path import StorePath
 
-Node = TypeVar("Node", bound="StorePath")
+    Node = TypeVar("Node", StorePath, str)
 
 
 def topological(needs: Mapping[Node, Collection[Node]]) -> list[Node]:
@@ -38,6 +37,8 @@ def topological(needs: Mapping[Node, Collection[Node]]) -> list[Node]:
                 open_ones = [n for n in sorted(needs[node], reverse=True) if n != node and n in needs and n not in done]
                 circle = under_way.intersection(open_ones)
                 if circle:
+                    from anicca.errors import AniccaError  # noqa: PLC0415 (as above)
+
                     some = ", ".join(map(str, sorted(under_way)[:3]))
                     raise AniccaError(f"store objects need each other in a circle: {some}")
                 stack += open_ones

@@ -221,11 +221,8 @@ class LocalStore:
 
     def sorted_by_need(self, paths: Iterable[StorePath]) -> list[StorePath]:
         """Those of `paths` that are valid, what is referred to first, as `nix-store` prints them."""
-        from anicca.store.graph import topological  # noqa: PLC0415 (where used)
-
         db = self.reading()
-        needs = {} if db is None else db.needs(paths)
-        return topological({path: needs[path] for path in sorted(needs)})
+        return [] if db is None else db.sorted_by_need(paths)
 
     def read_derivation(self, path: StorePath) -> Derivation:
         """The derivation in a `.drv` of this store."""

@@ -5,22 +5,16 @@ The logical store is always `/nix/store`, wherever it lies physically, so that p
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from anicca.store import base32
 from anicca.store.hashes import Hash, compress
+from anicca.store.spelling import HASH_LENGTH, MAX_NAME_LENGTH, STORE_DIR, is_basename, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-STORE_DIR = "/nix/store"
-HASH_LENGTH = 32
-_BASENAME = re.compile(r"([0-9a-df-np-sv-z]{32})-([A-Za-z0-9+\-._?=]{1,211})")
-_NAME = re.compile(r"[A-Za-z0-9+\-._?=]{1,211}")
-_DOTS = re.compile(r"\.\.?(-.*)?")
 
 Method = Literal["flat", "recursive"]
 """What a fixed hash is over: a plain file's contents, or the NAR."""
@@ -50,12 +44,9 @@ class StorePath:
     def parse(cls, text: str) -> StorePath:
         """Read `/nix/store/<hash>-<name>` or `<hash>-<name>`. Raises ValueError with the reason."""
         base = text.removeprefix(STORE_DIR + "/")
-        match = _BASENAME.fullmatch(base)
-        if match is None:
+        if not is_basename(base):
             raise ValueError(f"{text!r} is not a path of {STORE_DIR}")
-        if base[33] == ".":
-            check_name(match[2])
-        return cls(match[1], match[2])
+        return cls(base[:HASH_LENGTH], base[HASH_LENGTH + 1 :])
 
     @classmethod
     def within(cls, text: str) -> StorePath:
@@ -67,10 +58,11 @@ class StorePath:
 
 def check_name(name: str) -> None:
     """Raise ValueError unless `name` can end a store path."""
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{name!r} is not a store path's name: 1 to 211 of A-Z a-z 0-9 + - . _ ? =")
-    if _DOTS.fullmatch(name):
-        raise ValueError(f"{name!r} is not a store path's name: '.' and '..' are not, nor with a dash after them")
+    if not is_name(name):
+        raise ValueError(
+            f"{name!r} is not a store path's name: 1 to {MAX_NAME_LENGTH} of A-Z a-z 0-9 + - . _ ? =,"
+            " not '.' and '..', nor with a dash after them"
+        )
 
 
 def make_path(kind: str, inner: str, name: str) -> StorePath:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anicca.store.base32 import ALPHABET
-from anicca.store.path import HASH_LENGTH
+from anicca.store.spelling import HASH_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

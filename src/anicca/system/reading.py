@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anicca.errors import AniccaError
-from anicca.store.path import STORE_DIR, StorePath
+from anicca.store.spelling import STORE_DIR
 from anicca.system.erofs import ImageEntry, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from anicca.store.path import StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

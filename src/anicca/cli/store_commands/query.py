@@ -174,9 +174,9 @@ def check_validity(context: Context, *, print_invalid: bool, texts: tuple[str, .
         paths = resolve_all(store, texts)
         valid = store.valid(paths)
     invalid = [p for p in paths if p not in valid]
-    if print_invalid:
+    if print_invalid or not invalid:
         context.print([str(p) for p in invalid], lines(invalid))
-    elif invalid:
+    else:
         raise AniccaError(f"{invalid[0]}: not valid in this store")
 
 

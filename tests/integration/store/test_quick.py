@@ -1,0 +1,147 @@
+"""The short way through the command line prints what the long one prints, and imports next to nothing."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from anicca import process
+from anicca.cli import app, quick
+from anicca.store import LocalStore, PathInfo, make_text_path
+from anicca.store.hashes import hash_bytes
+from anicca.store.nar import File, dump_bytes
+from anicca.store.rows import connect_reading, valid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anicca.store import StorePath
+
+pytestmark = pytest.mark.integration
+
+HEAVY = ("click", "rich", "dataclasses", "typing", "re", "pathlib", "json", "threading", "contextlib", "hashlib")
+
+
+@pytest.fixture
+def paths(root: Path) -> list[StorePath]:
+    """Texts that refer to each other, one with everything that a row can have."""
+    made: list[StorePath] = []
+    with LocalStore.open(root, durable=False) as store:
+        for number in range(9):
+            made.append(store.add_text(f"text-{number}", str(number), made[number // 2 :]))
+        content = dump_bytes(File(b"x"))
+        path = make_text_path("signed", b"x")
+        info = PathInfo(
+            path=path,
+            nar_hash=hash_bytes(content),
+            nar_size=len(content),
+            references=frozenset({path, made[0]}),
+            deriver=make_text_path("signed.drv", b""),
+            registration_time=1,
+            ultimate=True,
+            signatures=("a:b", "c:d"),
+        )
+        store.add_nar(info, iter([content]))
+        made.append(path)
+        store.add_root("é/kept", made[4])
+        store.add_indirect_root(root / "link\n", made[7])
+    return made
+
+
+def questions(paths: list[StorePath]) -> list[list[str]]:
+    some = [str(paths[5]), str(paths[2]), str(paths[9])]
+    return [
+        *(["-q", what, *some] for what in quick.QUESTIONS),
+        *([verb, some[0], what] for verb in ("query", "--query") for what in quick.QUESTIONS),
+        ["-qR", *some],
+        ["-q", "-d", some[2]],
+        ["check-validity", *some],
+        ["--check-validity", some[0], some[0]],
+        ["path-info", *some],
+        ["path-info", "-r", "-s", *some],
+        ["path-info", "-rS", *some],
+        ["path-info", "--sigs", "-S", "-s", *some],
+        ["path-info", "--all"],
+        ["gc", "--print-roots"],
+    ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_both_ways_print_the_same(
+    root: Path, paths: list[StorePath], flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in questions(paths):
+        line = [*flags, "--store", str(root), "store", *words]
+        assert quick.answered(line), words
+        short = capsys.readouterr()
+        app.main(line)
+        long = capsys.readouterr()
+        assert short.out == long.out, words
+        assert short.err == ""
+
+
+def test_what_is_to_fail_or_is_not_known_is_left_to_the_long_way(
+    root: Path, paths: list[StorePath], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, missing = str(paths[0]), f"/nix/store/{'0' * 32}-x"
+    at = ["--store", str(root), "store"]
+    for words in (
+        [],
+        ["--version"],
+        ["store"],
+        ["build", there],
+        ["-v", *at, "-q", "--references", there],
+        [*at, "-q", there],
+        [*at, "-q", "--references"],
+        [*at, "-q", "--references", missing],
+        [*at, "-q", "--references", there, "--hash"],
+        [*at, "-q", "--references", paths[0].basename],
+        [*at, "-q", "--references", str(root)],
+        [*at, "--check-validity", there, missing],
+        [*at, "--check-validity", "--print-invalid", there],
+        [*at, "path-info", missing],
+        [*at, "path-info", "--help"],
+        [*at, "gc"],
+        [*at, "gc", "--print-dead"],
+        ["--store", str(root / "none"), "store", "-q", "--references", there],
+        ["--store", str(root / "link\n"), "store", "-q", "--references", there],
+        ["--store"],
+    ):
+        assert not quick.answered(words), words
+    (root / "nix/var/nix/db/schema").write_text("9")
+    assert not quick.answered([*at, "-q", "--references", there])
+    monkeypatch.setenv("ANICCA_STORE", "")
+    assert not quick.answered(["store", "-q", "--references", there])
+    assert capsys.readouterr().out == ""
+
+
+def test_a_damaged_row_is_left_to_the_long_way(root: Path, paths: list[StorePath]) -> None:
+    with LocalStore.open(root) as store:
+        db = store.writing()
+        db._sql.execute("update ValidPaths set path = 'nonsense', hash = 'md5:1' where path = ?", (str(paths[0]),))
+        db._sql.execute("update ValidPaths set hash = 'sha256:zz' where path = ?", (str(paths[1]),))
+    at = ["--store", str(root), "store"]
+    assert not quick.answered([*at, "-qR", str(paths[5])])
+    assert not quick.answered([*at, "-q", "--hash", str(paths[1])])
+
+
+def test_little_is_imported(root: Path, paths: list[StorePath]) -> None:
+    program = (
+        "import sys; from anicca.cli.quick import answered;"
+        f"assert answered(['--store', {str(root)!r}, 'store', '-qR', {str(paths[5])!r}]); print(*sys.modules)"
+    )
+    # Without `site`: what a development environment hooks in there is not ours.
+    path = {"PYTHONPATH": ":".join(p for p in sys.path if p)}
+    modules = process.run([sys.executable, "-S", "-c", program], env=path).text.split()
+    assert not set(HEAVY) & set(modules)
+
+
+def test_a_reader_without_rights_sees_what_a_writer_has_just_written(root: Path) -> None:
+    with LocalStore.open(root) as store:
+        added = store.add_text("new", "new")
+        # The writer holds the write-ahead log open; the database's own file knows nothing yet.
+        sql = connect_reading(str(root / "nix/var/nix/db/db.sqlite"))
+        assert valid(lambda query, *values: sql.execute(query, values).fetchall(), [str(added)]) == [str(added)]
+        sql.close()
