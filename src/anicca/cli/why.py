@@ -42,11 +42,15 @@ def _lines(found: Why) -> list[str]:
     if found.origin == "absent":
         return [f"{place}: is not there, and nobody says it should be"]
     lines = [f"{place}: {show_text(found.says) if found.says else 'nobody says that this must be here'}"]
+    if found.places:
+        lines.append(f"  said in {', '.join(map(show_text, found.places))}")
     if found.entry is None:
         return [*lines, "  it is not there"]
     moment = dt.datetime.fromtimestamp(found.entry.mtime_ns // 10**9, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     size = f" of {size_text(found.entry.size)}" if found.kind == "file" else ""
     lines.append(f"  a {found.kind}{size}, last written {moment}, owned by {show_text(found.owner)}")
+    if found.by:
+        lines.append(f"  written by {show_text(found.by)}")
     lines += [f"  {one.kind}: {show_text(one.was)} → {show_text(one.now)}" for one in found.differences]
     if found.judgement is not None and found.judgement.why and not found.judgement.expected:
         lines.append(f"  {found.judgement.name}: {found.judgement.why}")

@@ -14,6 +14,7 @@ from anicca.drift.inside import Root
 from anicca.drift.remote import look_there, scan_there
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT
+from anicca.drift.writers import read_writers, users_alone
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
@@ -45,7 +46,16 @@ def examine(root: Path, *, cross_mounts: bool = True, report: Report = events.ig
     except (OSError, ValueError, KeyError) as error:
         raise AniccaError(f"{root}: cannot be looked at: {error}") from error
     report(events.Finished(task=f"look at {root}", note=f"{findings.entries} paths"))
-    return findings
+    return with_writers(findings, inside)
+
+
+def with_writers(findings: Findings, root: Root) -> Findings:
+    """The same findings, each with who wrote it where that can be known."""
+    if not findings.found:
+        return findings
+    writers = read_writers(root) if root.top == b"" else users_alone(root)
+    found = tuple(one._replace(by=writers.of(one.drift.path, one.drift.uid)) for one in findings.found)
+    return findings._replace(found=found)
 
 
 def examine_host(host: Host, *, root: str = "/", cross_mounts: bool = True, report: Report = events.ignore) -> Findings:

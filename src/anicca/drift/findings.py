@@ -22,10 +22,11 @@ NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
 
 
 class Finding(NamedTuple):
-    """A difference and what it means."""
+    """A difference, what it means, and who wrote it where that can be known."""
 
     drift: Drift
     judgement: Judgement
+    by: str = ""
 
 
 class Findings(NamedTuple):
@@ -170,6 +171,8 @@ def _record(finding: Finding) -> dict[str, Any]:
         record["xattrs"] = list(drift.xattrs)
     if drift.hidden:
         record["hidden"] = True
+    if finding.by:
+        record["by"] = finding.by
     return record
 
 
@@ -182,4 +185,4 @@ def _finding(record: dict[str, Any]) -> Finding:
         xattrs=tuple(record.get("xattrs", ())),
         **{name: record[name] for name in plain if name in record},
     )
-    return Finding(drift, Judgement(record["class"], record["why"], record["expected"]))
+    return Finding(drift, Judgement(record["class"], record["why"], record["expected"]), record.get("by", ""))

@@ -135,7 +135,8 @@ def row(finding: Finding) -> str:
         line += f"  {was} → {show_text(drift.now)}" if was else f"  {show_text(drift.now)}"
         line += f" ({drift.origin})" if drift.origin else ""
     notes = [note for note in (show_text(drift.note), finding.judgement.why) if note]
-    return line + (f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else "")
+    line += f"  [{'; '.join(dict.fromkeys(notes))}]" if notes else ""
+    return line + (f"  by {show_text(finding.by)}" if finding.by else "")
 
 
 def _describe(finding: Finding) -> str:

@@ -14,8 +14,10 @@ from anicca.drift.expect import Expectation
 from anicca.drift.facts import expectation_for
 from anicca.drift.findings import declares_in
 from anicca.drift.inside import Root
+from anicca.drift.origins import read_origins, said_of
 from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import look_at
+from anicca.drift.writers import read_writers, users_alone
 
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +46,10 @@ class Why(NamedTuple):
     owner: str
     entry: Entry | None
     gone_at_boot: bool | None
+    places: tuple[str, ...] = ()
+    """Where the declaration says so, as `host.py:9`."""
+    by: str = ""
+    """Who wrote it, where nobody declared it and that can be known."""
 
 
 def why(top: bytes, path: bytes) -> Why:
@@ -80,6 +86,15 @@ def why(top: bytes, path: bytes) -> Why:
     if entry is None and origin == NOBODY:
         origin = ABSENT
     gone = None if not on_anicca else origin in (NOBODY, GENERATED)
+    places: list[str] = []
+    by = ""
+    if on_anicca and origin not in (NOBODY, GENERATED, ABSENT):
+        spec = json.loads(root.read(root.real(system.CURRENT) + b"/spec.json"))
+        package = says.split(" ")[1] if origin == PACKAGE and says.startswith("package ") else ""
+        places = said_of(place, package, spec, read_origins(root))
+    if entry is not None and origin in (NOBODY, GENERATED, PERSISTED):
+        writers = read_writers(root) if root.top == b"" else users_alone(root)
+        by = writers.of(place, entry.uid)
     return Why(
         path=path,
         place=place,
@@ -91,6 +106,8 @@ def why(top: bytes, path: bytes) -> Why:
         owner=_owner(root, entry),
         entry=entry,
         gone_at_boot=gone,
+        places=tuple(places),
+        by=by,
     )
 
 
@@ -146,5 +163,7 @@ def to_record(found: Why) -> dict[str, Any]:
         "size": entry.size if entry else None,
         "mtime_ns": entry.mtime_ns if entry else None,
         "gone_at_boot": found.gone_at_boot,
+        "places": list(found.places),
+        "by": found.by or None,
         "hidden": bool(entry and HIDDEN in entry.flags),
     }

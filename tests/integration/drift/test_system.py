@@ -125,3 +125,55 @@ def test_where_a_path_comes_from(host: Path, path: str, origin: str, *, gone: bo
     (host / "usr/bin/env").touch()
     answer = why(os.fsencode(host), path.encode())
     assert (answer.origin, answer.gone_at_boot) == (origin, gone)
+
+
+def test_why_names_the_line_and_the_user(host: Path) -> None:
+    manifests = host / "nix/var/anicca/generations"
+    manifests.mkdir(parents=True)
+    origins = {"files[/srv/a]": ["host.py:9"], "persist[/var/lib/notes]": [{"file": "web.py", "line": 3}]}
+    for number, system in ((1, "/nix/store/9999-other"), (2, f"/{SYSTEM}")):
+        record = {"number": number, "system": system, "origins": origins if number == 2 else {"files[/srv/a]": ["x:1"]}}
+        (manifests / f"{number}.json").write_text(json.dumps(record))
+    (host / "var/lib/notes/mine").touch()
+    (host / "var/lib/new").touch()
+    os.chown(host / "var/lib/new", 7, 7)
+    top = os.fsencode(host)
+    assert why(top, b"/srv/a").places == ("host.py:9",)
+    assert why(top, b"/var/lib/notes/mine").places == ("web.py:3",)
+    answer = why(top, b"/var/lib/new")
+    assert (answer.places, answer.by) == ((), "user ann")
+
+
+def test_what_the_declaration_says_of_undeclared_paths_counts(host: Path) -> None:
+    rules = [
+        {"path": "/srv/spool/**", "kind": "expected", "why": "jobs"},
+        {"path": "/srv/www/**/*.php", "kind": "suspicious", "why": "none here"},
+        {"path": "/srv/www/**", "kind": "cache", "why": ""},
+        {"path": "/srv/www/secret", "kind": "secret", "why": ""},
+    ]
+    spec = json.loads((host / SYSTEM / "spec.json").read_text())
+    spec["files"]["/etc/anicca/rules.json"] = {
+        "type": "file",
+        "content": json.dumps({"rules": rules}),
+        "mode": "0644",
+        "owner": "root",
+        "group": "root",
+    }
+    (host / SYSTEM / "spec.json").write_text(json.dumps(spec))
+    for path in ("srv/spool/job", "srv/www/a/evil.php", "srv/www/page", "srv/www/secret"):
+        (host / path).parent.mkdir(parents=True, exist_ok=True)
+        (host / path).touch()
+    (host / "srv/spool/root").touch(mode=0o4755)
+    (host / "srv/spool/root").chmod(0o4755)
+    findings = examine(host)
+    classes = {one.drift.path: one.judgement.name for one in findings.drift if one.drift.path.startswith(b"/srv/")}
+    assert classes == {
+        b"/srv/spool": "user data",
+        b"/srv/spool/root": "suspicious",
+        b"/srv/www": "user data",
+        b"/srv/www/a": "cache",
+        b"/srv/www/a/evil.php": "suspicious",
+        b"/srv/www/page": "cache",
+        b"/srv/www/secret": "cache",
+    }
+    assert (b"/srv/spool/job", "jobs") in {(one.drift.path, one.judgement.why) for one in findings.explained}
