@@ -13,13 +13,14 @@ import click
 from anicca import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from anicca.debian.fetch import Fetcher
     from anicca.debian.lock import Lock
     from anicca.declare.spec import Spec
     from anicca.events import Report
     from anicca.store import LocalStore
+    from anicca.system.locking import Locked
     from anicca.system.plan import SystemPlan
 
 HOST_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -119,3 +120,22 @@ def built(context: Context, host: Path, *, keep_failed: bool = False) -> Iterato
         store.protect(path for goal in goals for path in goal.outputs.values())
         realise(store, goals, plan.environment, fetcher, keep_failed=keep_failed, report=context.report)
         yield Built(spec=spec, lock=lock, plan=plan, store=store, fetcher=fetcher)
+
+
+def pin(context: Context, spec: Spec, host: Path, update: Collection[str] | None) -> Locked:
+    """Write the lock beside `host`; `update` as in `make_lock`."""
+    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
+    from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
+    from anicca.system.locking import make_lock  # noqa: PLC0415
+
+    with context.open_store() as store:
+        return make_lock(
+            spec,
+            host,
+            store=store,
+            fetcher=make_fetcher(spec, read_lock(lock_path(host))),
+            apt_directory=apt_directory(spec),
+            mirrors=find_mirrors(snapshot=spec.snapshot),
+            update=update,
+            report=context.report,
+        )

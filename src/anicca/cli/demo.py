@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from anicca import events
-from anicca.cli.context import Context, apt_directory, built, evaluate, make_fetcher
+from anicca.cli.context import Context, built, evaluate, pin
 from anicca.errors import AniccaError, UsageError
 from anicca.fs import make_private_directory
 
@@ -114,9 +114,7 @@ def run(context: Context, host: Path, work: Path) -> list[Row]:
 
 def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Path:
     """A copy of the example whose lock has these pins moved to what the archive has now; the diff is reported."""
-    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
-    from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
-    from anicca.system.locking import make_lock  # noqa: PLC0415
+    from anicca.debian.lock import lock_path  # noqa: PLC0415
 
     copy = work / "host"
     shutil.rmtree(copy, ignore_errors=True)
@@ -124,17 +122,7 @@ def move_pins(context: Context, host: Path, work: Path, names: list[str]) -> Pat
     moved = copy / host.name
     spec = evaluate(context, moved)
     context.report(events.Notice(text=f"the demo goes on with a lock of its own, {lock_path(moved)}, that moves them"))
-    with context.open_store() as store:
-        made = make_lock(
-            spec,
-            moved,
-            store=store,
-            fetcher=make_fetcher(spec, read_lock(lock_path(moved))),
-            apt_directory=apt_directory(spec),
-            mirrors=find_mirrors(snapshot=spec.snapshot),
-            update=names,
-            report=context.report,
-        )
+    made = pin(context, spec, moved, names)
     for change in dict.fromkeys((*made.packages, *made.toolchain)):
         context.report(events.Notice(text=f"{change.name}: {change.old or 'new'} -> {change.new or 'gone'}"))
     return moved

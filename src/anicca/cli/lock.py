@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anicca.cli.context import HOST_FILE, Context, apt_directory, evaluate, make_fetcher
+from anicca.cli.context import HOST_FILE, Context, evaluate, pin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,24 +23,12 @@ def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: boo
 
     Pins that are there stay where they are, unless --update moves them or the archive has dropped them. Ids never move.
     """
-    from anicca.debian.archive import find_mirrors  # noqa: PLC0415
-    from anicca.debian.lock import lock_path, read_lock  # noqa: PLC0415
-    from anicca.system.locking import make_lock  # noqa: PLC0415
+    from anicca.debian.lock import lock_path  # noqa: PLC0415
 
     if packages and not update:
         raise click.UsageError("packages are only named with --update")
     spec = evaluate(context, host)
-    with context.open_store() as store:
-        made = make_lock(
-            spec,
-            host,
-            store=store,
-            fetcher=make_fetcher(spec, read_lock(lock_path(host))),
-            apt_directory=apt_directory(spec),
-            mirrors=find_mirrors(snapshot=spec.snapshot),
-            update=packages if update else None,
-            report=context.report,
-        )
+    made = pin(context, spec, host, packages if update else None)
     changes = [*made.packages, *(change for change in made.toolchain if change not in made.packages)]
     lines = [f"{change.name}: {change.old or 'new'} -> {change.new or 'gone'}" for change in changes]
     state = "written" if made.written else "unchanged"
