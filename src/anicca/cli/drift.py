@@ -26,6 +26,9 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--host", help="Look at another host over ssh; it needs python3, nothing else.", metavar="USER@HOST")
 @click.option("--ssh", "ssh_command", default="ssh", show_default=True, help="The ssh command for --host.")
 @click.option("--sudo", is_flag=True, help="With --host: look as root, by sudo without a password.")
+@click.option(
+    "--deep", is_flag=True, help="Also verify the system's store objects, and /usr and /etc as they are mounted."
+)
 @click.option("--summary", is_flag=True, help="Only how much of what.")
 @click.option("--all", "everything", is_flag=True, help="Every difference, one a line.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Do not go into other filesystems mounted below the root.")
@@ -37,6 +40,7 @@ def drift(
     host: str | None,
     ssh_command: str,
     sudo: bool,
+    deep: bool,
     summary: bool,
     everything: bool,
     one_file_system: bool,
@@ -50,13 +54,25 @@ def drift(
 
     if summary and everything:
         raise UsageError("--summary and --all exclude each other")
+    if deep and host is not None:
+        raise UsageError("--deep looks into the store, which is here or nowhere", hint="run it on that host")
     cross = not one_file_system
     if host is None:
         findings = examine(root or Path("/"), cross_mounts=cross, report=context.report)
+        if deep:
+            findings = _deep(context, root, findings)
     else:
         there = reach(host, ssh_command, sudo=sudo)
         findings = examine_host(there, root=str(root or "/"), cross_mounts=cross, report=context.report)
     show(context, findings, everything=everything, summary=summary)
+
+
+def _deep(context: Context, root: Path | None, findings: Findings) -> Findings:
+    from anicca.drift.deep import examine_deep  # noqa: PLC0415
+    from anicca.store import LocalStore  # noqa: PLC0415
+
+    with LocalStore.open(context.store_root or root) as store:
+        return examine_deep(root or Path("/"), store, findings, report=context.report)
 
 
 def reach(host: str, ssh_command: str, *, sudo: bool) -> Host:

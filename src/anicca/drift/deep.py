@@ -1,0 +1,187 @@
+"""`anicca drift --deep`: the running system's store objects against their registered hashes; /usr and /etc against them.
+
+The store is hashed once. What is mounted is compared to it by reading both: the kernel has both in one place in memory
+where the mount is what it should be, so that costs little, and shows it where it is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+from anicca import events
+from anicca.drift import records, system
+from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, compare
+from anicca.drift.content import SAME_AS
+from anicca.drift.entry import kind_of
+from anicca.drift.expect import Expectation, Expected, in_order
+from anicca.drift.findings import Finding, Findings, seen_by
+from anicca.drift.inside import Root
+from anicca.drift.rules import SUSPICIOUS, Judgement
+from anicca.drift.scan import Options, Scan
+from anicca.errors import AniccaError
+from anicca.store.nar import hash_path
+from anicca.store.path import StorePath
+from anicca.system.erofs import read_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from anicca.events import Report
+    from anicca.store.info import PathInfo
+    from anicca.store.local import LocalStore
+
+MOUNTED = (b"/usr", b"/etc")
+TASK = "verify the store's objects"
+WHY = {
+    CONTENT: "an object of the running system, changed in the store",
+    REMOVED: "an object of the running system, gone from the store",
+    UNREADABLE: "an object of the running system, which cannot be read",
+}
+
+
+def examine_deep(
+    root: Path, store: LocalStore, shallow: Findings, *, report: Report = events.ignore, workers: int = 0
+) -> Findings:
+    """What a look at the root found, and what is wrong with its store objects, /usr and /etc. Raises `AniccaError`."""
+    top = Root(os.fsencode(root))
+    current = top.real(system.CURRENT)
+    if not top.exists(system.CURRENT):
+        raise AniccaError(
+            f"{root}: runs no system of anicca's, so there is no store to look into",
+            hint="any other Debian is checked against dpkg's own checksums without --deep",
+        )
+    path = StorePath.parse(os.fsdecode(current))
+    objects = sorted(store.infos(store.closure([path])).values(), key=lambda info: -info.nar_size)
+    found = [*shallow.found, *_damaged(store, objects, report, workers or os.cpu_count() or 1)]
+    entries, size, declared = (
+        shallow.entries,
+        shallow.size_bytes + sum(one.nar_size for one in objects),
+        shallow.declared,
+    )
+    for directory in MOUNTED:
+        report(events.Started(task=f"compare {os.fsdecode(directory)}"))
+        tally = Tally()
+        found += _compared(top, directory, _expected(top, current, directory), tally, workers)
+        report(events.Finished(task=f"compare {os.fsdecode(directory)}", note=f"{tally.entries} paths"))
+        entries, declared = entries + tally.entries, declared + tally.expected
+    against = f"{shallow.against}, its {len(objects)} store objects, /usr and /etc"
+    return shallow._replace(against=against, found=tuple(found), entries=entries, size_bytes=size, declared=declared)
+
+
+def _damaged(store: LocalStore, objects: Sequence[PathInfo], report: Report, workers: int) -> Iterator[Finding]:
+    """Objects that are not what was registered."""
+    report(events.Started(task=TASK, total=len(objects), unit="objects"))
+    places = [(os.fspath(store.physical(one.path)), str(one.nar_hash), one.nar_size) for one in objects]
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        # The largest first, one at a time: the last to end is a small one.
+        for done, (info, wrong) in enumerate(zip(objects, pool.map(_verified, places), strict=True), 1):
+            if done % 10 == 0:
+                report(events.Advanced(task=TASK, done=done))
+            if wrong is not None:
+                kind, now = wrong
+                drift = Drift(os.fsencode(str(info.path)), kind, was=str(info.nar_hash), now=now, origin="the store")
+                yield Finding(drift, Judgement(SUSPICIOUS, WHY[kind]))
+    report(events.Finished(task=TASK, note=f"{len(objects)} objects"))
+
+
+def _verified(place: tuple[str, str, int]) -> tuple[str, str] | None:
+    """What is wrong with an object that lies at a path and has a registered hash and size; None if nothing is."""
+    path, registered, size = place
+    if not os.path.lexists(path):
+        return REMOVED, ""
+    try:
+        found, found_size = hash_path(path)
+    except (OSError, AniccaError) as error:
+        return UNREADABLE, str(error)
+    if str(found) != registered or (size and found_size != size):
+        return CONTENT, str(found)
+    return None
+
+
+def _compared(
+    root: Root, directory: bytes, expected: dict[bytes, Expected], tally: Tally, workers: int
+) -> Iterator[Finding]:
+    """All that differs below a mounted directory."""
+    wanted = {path: one.digests[0] for path, one in expected.items() if one.digests}
+    prefix = "" if directory == b"/" else os.fsdecode(directory)
+
+    def want(path: bytes, _seen: os.stat_result) -> str:
+        digest = wanted.get(path, "")
+        return digest if digest.startswith(SAME_AS) else digest.partition(":")[0] or "sha256"
+
+    kept = _kept_below(root, directory)
+    expectation = Expectation("the system", in_order(expected), mounts=kept, below=tuple(kept))
+    options = Options(want=want, leave=kept, cross_mounts=False, polite=True, workers=workers)
+    seen = seen_by(Scan(root.top + directory, options))
+    for drift in compare(expectation, seen.entries, seen.mounts, sees_beneath=seen.sees_beneath, tally=tally):
+        path = directory if drift.path == b"/" else directory + drift.path
+        why = f"not as the system has it in {prefix}, which nobody can write to"
+        yield Finding(drift._replace(path=path), Judgement(SUSPICIOUS, why))
+
+
+def _kept_below(root: Root, directory: bytes) -> frozenset[bytes]:
+    lines = root.read(root.real(system.CURRENT) + b"/layout/persist").splitlines()
+    paths = [line.split(b" ", 4)[4] for line in lines]
+    return frozenset(path[len(directory) :] for path in paths if path.startswith(directory + b"/"))
+
+
+def _expected(root: Root, current: bytes, directory: bytes) -> dict[bytes, Expected]:
+    """What a system says is below /usr or /etc, paths from there."""
+    if directory == b"/etc":
+        return _of_image(root.read(current + b"/etc.erofs"))
+    users = records.parse_names(root.read(b"/etc/passwd"))
+    groups = records.parse_names(root.read(b"/etc/group"))
+    found = {}
+    for line in root.read(current + b"/manifest.jsonl").splitlines():
+        if line.startswith((b'{"path":"/usr/', b'{"path":"/usr"', b'{"path": "/usr')):
+            record = json.loads(line)
+            path = record["path"].encode("utf-8", "surrogateescape")[len(b"/usr") :] or b"/"
+            found[path] = _of_record(root, path, record, users, groups)
+    return found
+
+
+def _of_record(
+    root: Root, path: bytes, record: dict[str, Any], users: dict[str, int], groups: dict[str, int]
+) -> Expected:
+    kind, source = record["kind"], record.get("source")
+    digests: tuple[str, ...] = ()
+    if kind == "file":
+        empty = f"sha256:{hashlib.sha256().hexdigest()}"
+        digests = (f"{SAME_AS}{os.fsdecode(root.top)}{source}",) if source else (empty,)
+    return Expected(
+        path=path,
+        origin="the system",
+        kinds=(kind,),
+        mode=None if kind == "symlink" else int(record["mode"], 8),
+        uid=users.get(record["user"]),
+        gid=groups.get(record["group"]),
+        targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
+        xattrs=tuple(sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())),
+        digests=digests,
+    )
+
+
+def _of_image(image: bytes) -> dict[bytes, Expected]:
+    found = {}
+    for entry in read_image(image):
+        path = os.fsencode(entry.path)
+        kind = kind_of(entry.mode)
+        found[path] = Expected(
+            path=path,
+            origin="the system",
+            kinds=(kind,),
+            mode=None if kind == "symlink" else stat.S_IMODE(entry.mode),
+            uid=entry.uid,
+            gid=entry.gid,
+            targets=(entry.content,) if kind == "symlink" else (),
+            digests=(f"sha256:{hashlib.sha256(entry.content).hexdigest()}",) if kind == "file" else (),
+        )
+    return found
