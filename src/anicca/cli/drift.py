@@ -26,9 +26,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--host", help="Look at another host over ssh; it needs python3, nothing else.", metavar="USER@HOST")
 @click.option("--ssh", "ssh_command", default="ssh", show_default=True, help="The ssh command for --host.")
 @click.option("--sudo", is_flag=True, help="With --host: look as root, by sudo without a password.")
-@click.option(
-    "--deep", is_flag=True, help="Also verify the system's store objects, and /usr and /etc as they are mounted."
-)
+@click.option("--deep", is_flag=True, help="Also verify the system's store objects, /usr and /etc.")
 @click.option("--summary", is_flag=True, help="Only how much of what.")
 @click.option("--all", "everything", is_flag=True, help="Every difference, one a line.")
 @click.option("-x", "--one-file-system", is_flag=True, help="Do not go into other filesystems mounted below the root.")

@@ -1,4 +1,4 @@
-"""`anicca drift --deep`: the running system's store objects against their registered hashes; /usr and /etc against them.
+"""`anicca drift --deep`: the running system's store objects by their registered hashes; /usr and /etc by the objects.
 
 The store is hashed once. What is mounted is compared to it by reading both: the kernel has both in one place in memory
 where the mount is what it should be, so that costs little, and shows it where it is not.
@@ -13,6 +13,7 @@ import os
 import stat
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anicca import events
@@ -32,7 +33,6 @@ from anicca.system.erofs import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from anicca.events import Report
     from anicca.store.info import PathInfo
@@ -61,11 +61,8 @@ def examine_deep(
     path = StorePath.parse(os.fsdecode(current))
     objects = sorted(store.infos(store.closure([path])).values(), key=lambda info: -info.nar_size)
     found = [*shallow.found, *_damaged(store, objects, report, workers or os.cpu_count() or 1)]
-    entries, size, declared = (
-        shallow.entries,
-        shallow.size_bytes + sum(one.nar_size for one in objects),
-        shallow.declared,
-    )
+    entries, declared = shallow.entries, shallow.declared
+    size = shallow.size_bytes + sum(one.nar_size for one in objects)
     for directory in MOUNTED:
         report(events.Started(task=f"compare {os.fsdecode(directory)}"))
         tally = Tally()
@@ -98,7 +95,7 @@ def _verified(place: tuple[str, str, int]) -> tuple[str, str] | None:
     if not os.path.lexists(path):
         return REMOVED, ""
     try:
-        found, found_size = hash_path(path)
+        found, found_size = hash_path(Path(path))
     except (OSError, AniccaError) as error:
         return UNREADABLE, str(error)
     if str(found) != registered or (size and found_size != size):

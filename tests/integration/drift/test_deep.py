@@ -16,7 +16,6 @@ from anicca.drift.examine import examine
 from anicca.store import LocalStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.integration
@@ -26,7 +25,7 @@ ETC = {"/passwd": "root:x:0:0::/root:/bin/sh\n", "/group": "root:x:0:\n", "/sub/
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Path]:
+def host(tmp_path: Path) -> Path:
     """A host that runs a system, its /usr and /etc laid out as plain directories."""
     if os.geteuid() != 0:
         pytest.skip("only root can give files their owners")
@@ -63,11 +62,12 @@ def host(tmp_path: Path) -> Iterator[Path]:
     (top / "run/anicca/system").symlink_to(str(found))
     process.run(["cp", "-a", tmp_path / "package/usr", top / "usr"])
     process.run(["cp", "-a", tmp_path / "etc", top / "etc"])
-    for path in (top / "usr").rglob("*"):
-        path.chmod(0o755) if not path.is_symlink() else None
+    for file in (top / "usr").rglob("*"):
+        if not file.is_symlink():
+            file.chmod(0o755)
     (top / "usr/lib/empty").touch(mode=0o644)
     (top / "usr").chmod(0o755)
-    yield top
+    return top
 
 
 def found(host: Path) -> set[tuple[str, str]]:
