@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anicca.cli.places import open_places, place_options, record_of, resolve, sentences
+from anicca.cli.places import built_here, open_places, place_options, record_of, resolve, sentences
 
 if TYPE_CHECKING:
     from anicca.cli.context import Context
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @place_options
 @click.pass_obj
 def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool, healthy: bool, **places: Any) -> None:
-    """Make SYSTEM the next boot's; change nothing now. SYSTEM is a store path of this host's store.
+    """Make SYSTEM the next boot's; change nothing now.
+
+    SYSTEM is a store path of this host's store, or a host.py with its lock, which is built here first.
 
     It gets three tries: one that is not found healthy in three boots is left for the last good one.
     """
@@ -39,6 +41,7 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
 
     if (system is None) != healthy:
         raise UsageError("a system is needed, or --healthy")
+    system = None if system is None else built_here(context, system, run=places["run"])
     with open_places(context, **places) as host, hold(host, "boot"):
         esp = read_esp(host.boot)
         seen = look(host, esp)

@@ -22,7 +22,13 @@ def image(context: Context, *, host: Path, output: Path, force: bool) -> None:
 
     with built(context, host) as host_built:
         plan = make_image(
-            host_built.spec, host_built.plan, host_built.store, output, overwrite=force, report=context.report
+            host_built.spec,
+            host_built.plan,
+            host_built.store,
+            output,
+            declared_in=host.parent,
+            overwrite=force,
+            report=context.report,
         )
     record = {
         "image": str(output),

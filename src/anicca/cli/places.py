@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from anicca.errors import UsageError
+from anicca.errors import AniccaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +83,36 @@ def _store_path(places: HostPlaces, path: Path) -> StorePath | None:
         return StorePath.parse(text)
     except ValueError:
         return None
+
+
+def built_here(context: Context, text: str, *, run: Path) -> str:
+    """The store path of the system that a `host.py` declares, built on this machine; anything else stays as it is.
+
+    It is built by a program of its own, which alone sees the store writable. What is built changes no host.
+    """
+    file = Path(text)
+    if file.suffix != ".py" or not file.is_file():
+        return text
+    from anicca import process  # noqa: PLC0415 (where used)
+    from anicca.cli.context import evaluate  # noqa: PLC0415 (where used)
+    from anicca.store.path import StorePath  # noqa: PLC0415 (where used)
+    from anicca.store.spelling import STORE_DIR  # noqa: PLC0415 (where used)
+    from anicca.system.generations import origins_of  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import note_origins  # noqa: PLC0415 (where used)
+    from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
+
+    spec = evaluate(context, file)
+    store = ["--store", str(context.store_root)] if context.store_root is not None else []
+    # The link keeps it from a collection until a generation does.
+    run.mkdir(parents=True, exist_ok=True)
+    link = run / "built"
+    words = [*store, *(["-v"] * context.verbose), "build", "--out-link", str(link), str(file)]
+    done = process.run(command_again(words), check=False, on_line=lambda line: click.echo(line, err=True))
+    if done.status != 0:
+        raise AniccaError(f"{file}: was not built; nothing was changed")
+    system = StorePath.parse(f"{STORE_DIR}/{link.readlink().name}")
+    note_origins(run, system, origins_of(spec, file.parent))
+    return str(system)
 
 
 def sentences(changes: Sequence[Change]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anicca.cli.places import open_places, place_options, record_of, resolve
+from anicca.cli.places import built_here, open_places, place_options, record_of, resolve
 
 if TYPE_CHECKING:
     from anicca.cli.context import Context
@@ -39,7 +39,9 @@ def switch(
     attached: bool,
     **places: Any,
 ) -> None:
-    """Go live with SYSTEM, a store path or the number of a generation; if all is well it also becomes the next boot's.
+    """Go live with SYSTEM; if all is well it also becomes the next boot's.
+
+    SYSTEM is a store path, a generation's number, or a host.py with its lock, which is built here first.
 
     It is a trial: if a unit or a health check fails, the host goes back to what it was. It runs as a unit of its own,
     so losing the terminal loses nothing.
@@ -66,8 +68,9 @@ def switch(
 
         confirm_it(Path(places["run"]))
         return
+    asked, system = system, built_here(context, system, run=places["run"])
     if not attached and not dry_run:
-        sys.exit(_detached(Path(places["run"])))
+        sys.exit(_detached(Path(places["run"]), [system if word == asked else word for word in sys.argv[1:]]))
     with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
         esp = read_esp(host.boot)
         seen = look(host, esp)
@@ -97,8 +100,8 @@ def switch(
     context.print(record, "\n".join(sentences) or "nothing to do")
 
 
-def _detached(run: Path) -> int:
-    """Run the same command as a unit of its own, and print what it printed; its status."""
+def _detached(run: Path, words: list[str]) -> int:
+    """Run this command, its words given, as a unit of its own, and print what it printed; its status."""
     from anicca import process  # noqa: PLC0415 (where used)
     from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
 
@@ -113,7 +116,7 @@ def _detached(run: Path) -> int:
             "--description=Moving this host to another system",
             *(f"--setenv={name}={value}" for name, value in settings.items()),
             *(f"--property=StandardOutput=append:{out}", f"--property=StandardError=append:{err}"),
-            *("--", *command_again([*sys.argv[1:], "--attached"])),
+            *("--", *command_again([*words, "--attached"])),
         ],
         check=False,
     )

@@ -45,7 +45,15 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
                 hint="start over with --fresh",
             )
         if fresh or not disk.exists():
-            make_image(found.spec, found.plan, found.store, disk, overwrite=True, report=context.report)
+            make_image(
+                found.spec,
+                found.plan,
+                found.store,
+                disk,
+                declared_in=host.parent,
+                overwrite=True,
+                report=context.report,
+            )
             made_of.write_text(system)
             (run_dir / "known_hosts").unlink(missing_ok=True)
     config = MachineConfig(

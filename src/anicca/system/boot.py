@@ -97,7 +97,7 @@ class Delete:
     path: str
 
     def __str__(self) -> str:
-        return f"delete {self.path}"
+        return f"boot files: delete {self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Copy:
     size_bytes: int
 
     def __str__(self) -> str:
-        return f"copy {self.source} to {self.path} ({self.size_bytes} bytes)"
+        return f"boot files: copy {self.source} to {self.path} ({self.size_bytes} bytes)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class Write:
     content: str
 
     def __str__(self) -> str:
-        return f"write {self.path}"
+        return f"boot files: write {self.path}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +131,7 @@ class Rename:
     path: str
 
     def __str__(self) -> str:
-        return f"rename {self.source} to {self.path}"
+        return f"boot files: rename {self.source} to {self.path}"
 
 
 Step = Delete | Copy | Write | Rename

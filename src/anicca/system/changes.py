@@ -31,16 +31,6 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OnEsp:
-    """A step on the ESP."""
-
-    step: BootStep
-
-    def __str__(self) -> str:
-        return f"boot files: {self.step}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """Point the profile to a generation: one rename."""
 
@@ -70,7 +60,7 @@ class Forget:
         return f"forget generation {self.generation.number} ({self.generation.system})"
 
 
-Change = Record | OnEsp | Point | NoteGood | Forget
+Change = Record | BootStep | Point | NoteGood | Forget
 
 
 def plan_next(
@@ -122,7 +112,7 @@ def plan_blessed(seen: Seen, esp: Esp) -> tuple[Change, ...]:
     if not numbers:
         return ()
     number = (counted or numbers)[-1]
-    steps = tuple(OnEsp(step=step) for step in plan_blessing(esp, number))
+    steps = plan_blessing(esp, number)
     return steps if seen.good == number else (NoteGood(number=number), *steps)
 
 
@@ -135,7 +125,7 @@ def plan_forgetting(
     if not kept:
         raise RefusedError("a host without any generation cannot boot")
     steps = plan_boot([want(one) for one in kept], esp, default=None, good=seen.good)
-    return (*(OnEsp(step=step) for step in steps), *(Forget(generation=one) for one in doomed))
+    return (*steps, *(Forget(generation=one) for one in doomed))
 
 
 def _onto(
@@ -151,7 +141,7 @@ def _onto(
     good = seen.good if seen.good != target.number else _other_good(seen, target)
     steps = plan_boot(wanted, esp, default=target.number, good=good, counted=counted and seen.good != target.number)
     point = () if current == target.number else (Point(number=target.number),)
-    return (*(OnEsp(step=step) for step in steps), *point)
+    return (*steps, *point)
 
 
 def _other_good(seen: Seen, target: Generation) -> int | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from anicca.errors import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
+    from anicca.declare.spec import Spec
+    from anicca.errors import Place
     from anicca.store.path import StorePath
 
 Role = Literal["running", "booted", "next", "good"]
@@ -30,6 +35,35 @@ class Generation:
     number: int
     system: StorePath
     created: float
+
+
+Origins = Mapping[str, Sequence[str]]
+"""Option of a declaration, such as `files[/etc/motd]`, to the lines that said it: `host.py:9`, below its folder."""
+
+
+def manifest(
+    generation: Generation, made_from: Mapping[str, str], *, version: str, origins: Origins | None = None
+) -> bytes:
+    """What a generation was made from, as it is kept beside its link: JSON."""
+    record = {
+        "number": generation.number,
+        "system": str(generation.system),
+        "created": int(generation.created),
+        "anicca": version,
+        **made_from,
+        **({"origins": {option: list(places) for option, places in origins.items()}} if origins else {}),
+    }
+    return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def origins_of(spec: Spec, top: Path) -> Origins:
+    """Where a spec's values were said: told from the folder of its `host.py`, wherever that lies."""
+
+    def told(place: Place) -> str:
+        file = Path(place.file)
+        return f"{file.relative_to(top) if file.is_relative_to(top) else file}:{place.line}"
+
+    return {option: tuple(map(told, places)) for option, places in spec.origins.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anicca import events
+from anicca import __version__, events
 from anicca.disks.esp import BOOT_MANAGER_IN_TREE, BootEntry, esp_files
 from anicca.disks.image import measure_contents, read_boot_file, write_image
 from anicca.disks.plan import DiskPlan, plan_disk
@@ -17,6 +17,8 @@ from anicca.disks.staging import link_objects
 from anicca.errors import AniccaError
 from anicca.fs import remove_tree
 from anicca.store import LocalStore, StorePath
+from anicca.system.generations import Generation, manifest, origins_of
+from anicca.system.reading import System
 from anicca.system.tools import toolchain_tools
 
 if TYPE_CHECKING:
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
     from anicca.declare.spec import Spec
     from anicca.events import Report
+    from anicca.system.generations import Origins
     from anicca.system.plan import SystemPlan
 
 GENERATION = 1
 PROFILE = "var/nix/profiles/system"
+MANIFEST = f"var/anicca/generations/{GENERATION}.json"
 
 
 def make_image(
@@ -36,14 +40,17 @@ def make_image(
     store: LocalStore,
     output: Path,
     *,
+    declared_in: Path | None = None,
     overwrite: bool = False,
     report: Report = events.ignore,
 ) -> DiskPlan:
     """Write a bootable disk image of a built system to `output`. Touches no device and mounts nothing.
 
+    With `declared_in`, the folder of its `host.py`, the host knows in which lines it was declared.
     Raises `DeclarationError` where a declared size is too small, `AniccaError` where `output` is there already.
     """
-    with _staged_nix(plan.system.out, store) as nix_root:
+    origins = None if declared_in is None else origins_of(spec, declared_in)
+    with _staged_nix(plan.system.out, store, origins) as nix_root:
         files = _boot_files(spec, plan, store)
         disk = plan_disk(
             host=spec.name,
@@ -67,8 +74,8 @@ def make_image(
 
 
 @contextmanager
-def _staged_nix(system: StorePath, store: LocalStore) -> Iterator[Path]:
-    """The content of the nix volume: the closure by hard links, its registration, the profile."""
+def _staged_nix(system: StorePath, store: LocalStore, origins: Origins | None) -> Iterator[Path]:
+    """The content of the nix volume: the closure by hard links, its registration, the profile with generation 1."""
     closure = store.closure([system])
     # Beside the store, where hard links can be made; beside the image they might be copies.
     base = store.state_dir
@@ -91,6 +98,11 @@ def _staged_nix(system: StorePath, store: LocalStore) -> Iterator[Path]:
         generation = profile.with_name(f"{profile.name}-{GENERATION}-link")
         generation.symlink_to(str(system))
         profile.symlink_to(generation.name)
+        record = nix / MANIFEST
+        record.parent.mkdir(parents=True)
+        made_from = System(system, store_dir=store.store_dir).made_from
+        first = Generation(number=GENERATION, system=system, created=1)
+        record.write_bytes(manifest(first, made_from, version=__version__, origins=origins))
         # The store names its own place there, which on the host is another than here.
         profiles = nix / "var/nix/gcroots/profiles"
         profiles.unlink()

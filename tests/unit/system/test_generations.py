@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 
+from anicca.declare.load import evaluate
 from anicca.errors import RefusedError
 from anicca.store.path import StorePath
-from anicca.system.generations import Generation, Seen, plan_deletion
+from anicca.system.generations import Generation, Seen, origins_of, plan_deletion
+
+EXAMPLE = Path(__file__).parents[3] / "examples/sundryvm/host.py"
 
 DAY = 86400
 
@@ -69,3 +74,11 @@ def test_a_rollback_goes_before_the_next_boot() -> None:
     assert before is not None
     assert before.number == 5
     assert Seen(generations=made(1), next=1).before() is None
+
+
+def test_origins_are_told_from_the_folder_of_the_declaration() -> None:
+    found = origins_of(evaluate(EXAMPLE), EXAMPLE.parent)
+    assert found["disk.nix"][0].startswith("host.py:")
+    files = {place.rpartition(":")[0] for places in found.values() for place in places}
+    assert {"host.py", "web.py"} <= files
+    assert not [file for file in files if file.startswith("/")]

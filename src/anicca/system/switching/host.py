@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from anicca.errors import AniccaError, RefusedError
 from anicca.store import locks, profiles
 from anicca.store.nar import hash_path
 from anicca.store.path import StorePath
-from anicca.system.changes import Change, Forget, NoteGood, OnEsp, Point, Record
-from anicca.system.generations import Generation, Seen
+from anicca.system.boot import Copy, Delete, Rename, Write
+from anicca.system.changes import Change, Forget, NoteGood, Point, Record
+from anicca.system.generations import Generation, Seen, manifest
 from anicca.system.reading import System
 from anicca.system.switching.esp import carry_out, read_esp, want
 
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
     from anicca.store.local import LocalStore
     from anicca.system.boot import Esp, Wanted
+    from anicca.system.generations import Origins
+
+
+ORIGINS = "origins.json"
+"""In the directory of this boot's facts: where the system that was built last was declared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +210,8 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
         match change:
             case Record(generation=generation):
                 _record(places, generation)
-            case OnEsp(step=step):
-                carry_out([step], places.boot)
+            case Copy() | Delete() | Rename() | Write():
+                carry_out([change], places.boot)
             case Point(number=number):
                 profiles.switch(places.profile, number)
             case NoteGood(number=number):
@@ -219,6 +224,23 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
             case _:
                 assert_never(change)
         after(change)
+
+
+def note_origins(run: Path, system: StorePath, origins: Origins) -> None:
+    """Remember, until a generation is made of it, in which lines a system built here was declared.
+
+    The system itself does not say: a line that moves must not change it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    fs.write_atomic(run / ORIGINS, json.dumps({"system": str(system), "origins": origins}).encode())
+
+
+def _noted_origins(places: HostPlaces, system: StorePath) -> Origins | None:
+    try:
+        noted = dict(json.loads((places.run / ORIGINS).read_bytes()))
+    except (OSError, ValueError):
+        return None
+    return dict(noted["origins"]) if noted.get("system") == str(system) else None
 
 
 def read_manifest(places: HostPlaces, number: int) -> dict[str, object] | None:
@@ -238,14 +260,10 @@ def _record(places: HostPlaces, generation: Generation) -> None:
     manifests.mkdir(parents=True, exist_ok=True)
     # The number first: whatever happens now, nobody gets it again.
     fs.write_atomic(places.state / "last-number", f"{generation.number}\n".encode())
-    record = {
-        "number": generation.number,
-        "system": str(generation.system),
-        "created": int(generation.created or time.time()),
-        "anicca": __version__,
-        **system.made_from,
-    }
-    fs.write_atomic(_manifest(places, generation.number), json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+    text = manifest(
+        generation, system.made_from, version=__version__, origins=_noted_origins(places, generation.system)
+    )
+    fs.write_atomic(_manifest(places, generation.number), text)
     places.profile.parent.mkdir(parents=True, exist_ok=True)
     with profiles.locked(places.profile):
         fs.symlink_atomic(_link(places, generation.number), str(generation.system))

@@ -78,6 +78,8 @@ def try_live(
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
     back = plan_live(new, old, systemd.read_active())
+    # What failed now is no reason to call what comes back unwell.
+    systemd.reset_failed(failed_units() - before)
     try:
         left = [*carry_out(places, old, back), *check(back, before, settle_seconds=settle_seconds)]
     except (AniccaError, OSError) as error:

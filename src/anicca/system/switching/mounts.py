@@ -51,14 +51,14 @@ class Detached:
         os.close(self.fd)
 
 
-def clone(path: Path, *, read_only: bool) -> Detached:
+def clone(path: Path, *, read_only: bool, devices: bool = False) -> Detached:
     """A detached copy of the mount at `path`, or of a directory or file as a mount of its own; none of those below it.
 
     It is private: what happens to its original later does not reach it.
     """
     fd = _call(OPEN_TREE, AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, what=f"cloning {path}")
     attributes = _Attributes(
-        set=(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV) if read_only else MOUNT_ATTR_NODEV, propagation=MS_PRIVATE
+        set=(MOUNT_ATTR_RDONLY if read_only else 0) | (0 if devices else MOUNT_ATTR_NODEV), propagation=MS_PRIVATE
     )
     try:
         size = ctypes.sizeof(attributes)

@@ -11,7 +11,7 @@ from anicca import process
 from anicca.system.units import Active
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 SECONDS = 180
 """How long one call may take: a unit's own start limit is 90."""
@@ -115,6 +115,12 @@ def act(verb: str, units: Sequence[str]) -> list[str]:
     failed = [unit for unit in units if state(unit) in ("failed", "inactive")] if verb != "stop" else []
     # A reload can fail and leave the unit running as it was.
     return failed or (list(units) if verb == "reload" else [])
+
+
+def reset_failed(units: Collection[str]) -> None:
+    """Forget that units failed; those that are gone go for good."""
+    if units:
+        systemctl("reset-failed", *sorted(units), check=False)
 
 
 def state(unit: str) -> str:

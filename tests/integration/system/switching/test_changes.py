@@ -23,6 +23,7 @@ from anicca.system.switching.host import (
     current_number,
     hold,
     look,
+    note_origins,
     read_manifest,
 )
 
@@ -164,6 +165,20 @@ def test_a_manifest_tells_what_it_was_made_from(host: SmallHost) -> None:
     assert set(manifest) >= {"system", "spec", "packages", "anicca", "created"}
 
 
+def test_a_manifest_tells_where_a_system_built_here_was_declared(host: SmallHost) -> None:
+    system = host.workshop.system(NEW)
+    origins = {"files[/etc/motd]": ("host.py:9", "more.py:3")}
+    note_origins(host.places.run, system, origins)
+    number = host.add(NEW)
+    manifest = read_manifest(host.places, number)
+    assert manifest is not None
+    assert manifest["origins"] == {"files[/etc/motd]": ["host.py:9", "more.py:3"]}
+    # Of another system nothing is said.
+    later = read_manifest(host.places, host.add(SystemText(initrd="initrd 3")))
+    assert later is not None
+    assert "origins" not in later
+
+
 def test_what_runs_is_kept_from_the_collector_although_no_generation_has_it(host: SmallHost) -> None:
     places = host.places
     tried = host.workshop.system(NEW)
@@ -243,7 +258,7 @@ def test_a_healthy_boot_is_remembered_once(host: SmallHost) -> None:
     host.run(2)
     esp = read_esp(places.boot)
     steps = plan_blessed(look(places, esp), esp)
-    assert [type(step).__name__ for step in steps] == ["NoteGood", "OnEsp"]
+    assert [type(step).__name__ for step in steps] == ["NoteGood", "Rename"]
     apply(steps, places)
     esp = read_esp(places.boot)
     seen = look(places, esp)
