@@ -59,7 +59,7 @@ def switch(
         hold,
         look,
     )
-    from anicca.system.switching.systemd import read_active  # noqa: PLC0415 (where used)
+    from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
 
     if (system is None) != confirm:
         raise UsageError("a system is needed, or --confirm")
@@ -78,7 +78,7 @@ def switch(
         new = host.system(resolve(host, seen, system))
         check_whole(host, new.path, beside=seen.running)
         check_name(host, new, force=force)
-        live = plan_live(old, new, read_active())
+        live = plan_live(old, new, read_active(), users=read_users())
         following: tuple[Change, ...] = ()
         if not only_try:
             current = current_number(host)

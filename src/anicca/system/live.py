@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from anicca.system.diff import compare_boot
 from anicca.system.treeview import TreeView, belongings, changed_in_etc, changed_in_usr
-from anicca.system.unitfiles import read_units
+from anicca.system.unitfiles import USER_DIRECTORIES, read_units
 from anicca.system.units import Active, Changed, UnitPlan, plan_units
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ PathStep = Lay | Clear | Keep | Release
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePlan:
-    """All that happens, in this order: units stop, paths, /usr, /etc, then what `units` has left."""
+    """All that happens, in this order: units stop, paths, /usr, /etc, then what `units` has left, then users'."""
 
     usr: bool
     etc: bool
@@ -75,13 +75,15 @@ class LivePlan:
     paths: tuple[PathStep, ...]
     reboot: tuple[str, ...]
     """What only a reboot brings."""
+    users: Mapping[int, UnitPlan] = field(default_factory=dict)
+    """User id to what happens to the units of that user's own systemd, which runs now."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing happens on the running host."""
         units = self.units
-        acts = (units.stop, units.reexecute, units.tmpfiles, units.reload, units.restart, units.start)
-        return not (self.usr or self.etc or self.paths or any(acts))
+        acts = [acted for _verb, acted in units.acts()]
+        return not (self.usr or self.etc or self.paths or units.reexecute or units.tmpfiles or any(acts) or self.users)
 
     def sentences(self) -> Iterator[str]:
         """The plan, a line a step."""
@@ -98,12 +100,21 @@ class LivePlan:
         yield from (f"reload {one}" for one in units.reload)
         yield from (f"restart {one}" for one in units.restart)
         yield from (f"start {one}" for one in units.start)
+        for uid, theirs in self.users.items():
+            yield from (f"{verb} for user {uid}: {one}" for verb, acted in theirs.acts() for one in acted)
         yield from (f"check {unit}" for unit in self.checks)
         yield from (f"waits for a restart: {one}" for one in units.waits)
         yield from (f"waits for a reboot: {one}" for one in self.reboot)
 
 
-def plan_live(old: System, new: System, active: Iterable[Active], *, goal: str = "default.target") -> LivePlan:
+def plan_live(
+    old: System,
+    new: System,
+    active: Iterable[Active],
+    *,
+    users: Mapping[int, Iterable[Active]] | None = None,
+    goal: str = "default.target",
+) -> LivePlan:
     """The plan from what runs to `new`. Reads both systems; touches nothing."""
     old_view, new_view = TreeView(old), TreeView(new)
     old_units, new_units = read_units(old_view), read_units(new_view)
@@ -130,7 +141,19 @@ def plan_live(old: System, new: System, active: Iterable[Active], *, goal: str =
         checks=tuple(sorted(checks - new_units.reachable(goal))),
         paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist)),
         reboot=tuple(reboot),
+        users=_plan_users(old_view, new_view, users or {}, changed),
     )
+
+
+def _plan_users(
+    old: TreeView, new: TreeView, users: Mapping[int, Iterable[Active]], changed: Changed
+) -> Mapping[int, UnitPlan]:
+    """What happens to the units of users' own systemd; those to whose nothing happens are left out."""
+    if not users:
+        return {}
+    before, after = read_units(old, USER_DIRECTORIES), read_units(new, USER_DIRECTORIES)
+    plans = {uid: plan_units(before, after, theirs, changed) for uid, theirs in users.items()}
+    return {uid: plan for uid, plan in plans.items() if any(acted for _verb, acted in plan.acts())}
 
 
 def plan_paths(

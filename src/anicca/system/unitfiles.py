@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+USER_DIRECTORIES = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
+"""Units of users' own systemd. What users have in their homes is theirs."""
 DIRECTORIES = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
 """The first that has a name wins. /run is left out: it is not of a system."""
 NULL = "/dev/null"
@@ -205,10 +207,10 @@ class _Found:
         )
 
 
-def read_units(source: Source) -> UnitSet:
+def read_units(source: Source, directories: Sequence[str] = DIRECTORIES) -> UnitSet:
     """All units of a system."""
     found = _Found()
-    for directory in DIRECTORIES:
+    for directory in directories:
         found.take(source, directory)
     names = found.fragments.keys() | {name for name in found.links if name.endswith(SUFFIXES)}
     names |= _instances(found.dropins, found.fragments)

@@ -133,6 +133,10 @@ class UnitPlan:
     start: tuple[Action, ...] = ()
     waits: tuple[Action, ...] = ()
 
+    def acts(self) -> tuple[tuple[str, tuple[Action, ...]], ...]:
+        """What is done to units, by verb, in order."""
+        return (("stop", self.stop), ("reload", self.reload), ("restart", self.restart), ("start", self.start))
+
     @property
     def touched(self) -> tuple[str, ...]:
         """The units that must be well afterwards."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anicca.events import Report
     from anicca.system.reading import System
     from anicca.system.switching.host import HostPlaces
+    from anicca.system.units import UnitPlan
 
 SETTLE_SECONDS = 3.0
 """How long changed units are watched: what dies at once dies within this."""
@@ -77,7 +78,7 @@ def try_live(
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
-    back = plan_live(new, old, systemd.read_active())
+    back = plan_live(new, old, systemd.read_active(), users=systemd.read_users())
     # What failed now is no reason to call what comes back unwell.
     systemd.reset_failed(failed_units() - before)
     try:
@@ -123,7 +124,22 @@ def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
         for is_early in (True, False):
             names = [one.unit for one in actions if (one.unit in plan.early) == is_early]
             problems += _failed(f"{verb}ing", systemd.act(verb, names))
+    for uid, theirs in plan.users.items():
+        problems += _of_user(uid, theirs)
     return problems
+
+
+def _of_user(uid: int, units: UnitPlan) -> list[str]:
+    """The same for the units of a user's own systemd; what failed of it. Who has left meanwhile has no units."""
+    try:
+        systemd.systemctl("daemon-reload", user=uid)
+        return [
+            f"{verb} for user {uid}: {unit} failed"
+            for verb, actions in units.acts()
+            for unit in systemd.act(verb, [one.unit for one in actions], user=uid)
+        ]
+    except (AniccaError, KeyError):
+        return []
 
 
 def await_confirmation(run: Path, seconds: float) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import pwd
+import re
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca import process
+from anicca.errors import AniccaError
 from anicca.system.units import Active
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 SECONDS = 180
 """How long one call may take: a unit's own start limit is 90."""
@@ -19,15 +23,40 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C.UTF-8", "SYSTEMD_COLOR
 LOG_LINES = 15
 
 
-def systemctl(*words: str, check: bool = True) -> str:
-    """Run systemctl; what it says."""
-    return process.run(["systemctl", *words], env=ENVIRONMENT, timeout_seconds=SECONDS, check=check).text
+def systemctl(*words: str, check: bool = True, user: int | None = None) -> str:
+    """Run systemctl; what it says. With `user`, it is that user's own systemd that is asked."""
+    return _systemctl(*words, check=check, user=user).text
+
+
+def _systemctl(*words: str, check: bool, user: int | None) -> process.Completed:
+    if user is None:
+        return process.run(["systemctl", *words], env=ENVIRONMENT, timeout_seconds=SECONDS, check=check)
+    # Their systemd talks to nobody but them.
+    become = ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwuid(user).pw_gid}", "--init-groups", "--inh-caps=-all"]
+    environment = {**ENVIRONMENT, "XDG_RUNTIME_DIR": f"/run/user/{user}"}
+    return process.run([*become, "systemctl", "--user", *words], env=environment, timeout_seconds=SECONDS, check=check)
 
 
 def read_active(proc: Path = Path("/proc")) -> list[Active]:
     """The units that are active or failed, with what their processes have mapped."""
-    listed = json.loads(systemctl("list-units", "--all", "--full", "--no-pager", "--output=json"))
-    maps = read_maps(proc)
+    return _active(read_maps(proc, unit_of))
+
+
+def read_users(proc: Path = Path("/proc")) -> dict[int, list[Active]]:
+    """The same of each user whose own systemd runs. One that does not answer is left out."""
+    found = {}
+    for name in systemctl("list-units", "--plain", "--no-legend", "--state=active", "user@*.service").split():
+        user = re.fullmatch(r"user@([0-9]+)\.service", name)
+        if user is not None:
+            try:
+                found[int(user[1])] = _active(read_maps(proc, partial(user_unit_of, manager=name)), int(user[1]))
+            except (AniccaError, KeyError, ValueError):
+                continue
+    return found
+
+
+def _active(maps: Mapping[str, frozenset[str]], user: int | None = None) -> list[Active]:
+    listed = json.loads(systemctl("list-units", "--all", "--full", "--no-pager", "--output=json", user=user))
     return [
         Active(name=one["unit"], state=one["active"], sub=one["sub"], maps=maps.get(one["unit"], frozenset()))
         for one in listed
@@ -35,14 +64,14 @@ def read_active(proc: Path = Path("/proc")) -> list[Active]:
     ]
 
 
-def read_maps(proc: Path) -> Mapping[str, frozenset[str]]:
-    """For each unit the files of /usr that its processes have mapped: their programs and all libraries."""
+def read_maps(proc: Path, unit_in: Callable[[str], str | None]) -> Mapping[str, frozenset[str]]:
+    """For each unit, as `unit_in` tells it from a control group, the files of /usr that its processes have mapped."""
     found: dict[str, set[str]] = defaultdict(set)
     for directory in proc.iterdir():
         if not directory.name.isdigit():
             continue
         try:
-            unit = unit_of((directory / "cgroup").read_text())
+            unit = unit_in((directory / "cgroup").read_text())
             maps = (directory / "maps").read_text(errors="replace")
         except OSError:
             continue
@@ -88,6 +117,15 @@ def unit_of(cgroup: str) -> str | None:
     return None
 
 
+def user_unit_of(cgroup: str, manager: str) -> str | None:
+    """The unit of a user's systemd, itself the unit `manager`, that a process is in."""
+    for line in cgroup.splitlines():
+        _, found, below = line.partition(f"/{manager}/")
+        if line.startswith("0::") and found:
+            return next((part for part in below.split("/") if part.endswith((".service", ".scope"))), None)
+    return None
+
+
 def mapped(maps: str) -> set[str]:
     """The files of /usr in a process's memory map (proc_pid_maps(5)).
 
@@ -105,14 +143,11 @@ def mapped(maps: str) -> set[str]:
     return found
 
 
-def act(verb: str, units: Sequence[str]) -> list[str]:
+def act(verb: str, units: Sequence[str], *, user: int | None = None) -> list[str]:
     """Stop, reload, restart or start units in one transaction; those that failed."""
-    if not units:
+    if not units or _systemctl(verb, *units, check=False, user=user).status == 0:
         return []
-    done = process.run(["systemctl", verb, *units], env=ENVIRONMENT, timeout_seconds=SECONDS, check=False)
-    if done.status == 0:
-        return []
-    failed = [unit for unit in units if state(unit) in ("failed", "inactive")] if verb != "stop" else []
+    failed = [unit for unit in units if state(unit, user=user) in ("failed", "inactive")] if verb != "stop" else []
     # A reload can fail and leave the unit running as it was.
     return failed or (list(units) if verb == "reload" else [])
 
@@ -123,9 +158,9 @@ def reset_failed(units: Collection[str]) -> None:
         systemctl("reset-failed", *sorted(units), check=False)
 
 
-def state(unit: str) -> str:
+def state(unit: str, *, user: int | None = None) -> str:
     """A unit's state; `failed` also while it is started again and again."""
-    text = systemctl("show", "--property=ActiveState,SubState,Result", unit, check=False)
+    text = systemctl("show", "--property=ActiveState,SubState,Result", unit, check=False, user=user)
     facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if facts.get("SubState") == "auto-restart":
         return "failed"

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.system.switching.small import Files, SmallHost, SystemText
 
 from anicca.system.live import plan_live
-from anicca.system.switching.systemd import mapped, unit_of
+from anicca.system.switching.systemd import mapped, unit_of, user_unit_of
 from anicca.system.units import Active
 
 pytestmark = pytest.mark.integration
@@ -62,6 +62,21 @@ def test_a_library_restarts_exactly_what_loads_it(host: SmallHost) -> None:
     assert restarts(said) == ["restart d.service (/usr/lib/l changed)"]
     said = sentences(host, SystemText(packages=packages()), SystemText(packages=packages(other="2")))
     assert restarts(said) == ["restart o.service (/usr/bin/o changed)"]
+
+
+def test_units_of_a_user_who_is_there(host: SmallHost) -> None:
+    unit = "/systemd/user/u.service"
+    texts = [
+        SystemText(packages=packages(), etc={unit: f"[Service]\nExecStart=/usr/bin/o {word}\n"}) for word in ("1", "2")
+    ]
+    one, other = (host.places.system(host.workshop.system(text)) for text in texts)
+    plan = plan_live(one, other, ACTIVE, users={1000: [Active(name="u.service")], 1001: []})
+    assert list(plan.users) == [1000]
+    assert "restart for user 1000: u.service (ExecStart changed)" in list(plan.sentences())
+    assert user_unit_of("0::/user.slice/user-7.slice/user@7.service/app.slice/u.service\n", "user@7.service") == (
+        "u.service"
+    )
+    assert user_unit_of("0::/system.slice/u.service\n", "user@7.service") is None
 
 
 def test_an_unrelated_change_restarts_nothing(host: SmallHost) -> None:

@@ -57,22 +57,23 @@ class Played:
         monkeypatch.setattr(systemd, "systemctl", self.systemctl)
         monkeypatch.setattr(systemd, "run_tmpfiles", lambda: self.asked.append("tmpfiles"))
         monkeypatch.setattr(systemd, "read_active", list)
+        monkeypatch.setattr(systemd, "read_users", dict)
         monkeypatch.setattr(systemd, "read_stale", lambda: {"chrony.service": "/etc"} if failing == ("stale",) else {})
         monkeypatch.setattr(systemd, "state", lambda unit: "failed" if unit in self.failed else "active")
         monkeypatch.setattr(systemd, "last_words", lambda unit: f"{unit}: no!")
         monkeypatch.setattr(systemd, "invocations", lambda units: dict.fromkeys(units, "1"))
         monkeypatch.setattr(live, "failed_units", lambda: set(self.failed))
 
-    def systemctl(self, *words: str, check: bool = True) -> str:
-        del check
+    def systemctl(self, *words: str, check: bool = True, user: int | None = None) -> str:
+        del check, user
         if words[0] == "reset-failed":
             self.failed -= set(words[1:])
         self.asked.append(" ".join(words))
         return ""
 
-    def act(self, verb: str, units: Sequence[str]) -> list[str]:
+    def act(self, verb: str, units: Sequence[str], *, user: int | None = None) -> list[str]:
         if units:
-            self.asked.append(f"{verb} {' '.join(units)}")
+            self.asked.append(f"{verb} {' '.join(units)}{'' if user is None else f' of {user}'}")
         return [unit for unit in units if unit in self.failing]
 
 
