@@ -34,6 +34,7 @@ COMMANDS = {
     "lock": "pin every package and every uid and gid of a host",
     "lost": "tell what the last boots forgot",
     "orphans": "list what persists and no generation declares; set it aside",
+    "report": "write a page about this host: its drift, what earlier boots forgot, what the guard did",
     "rescue": "put back a file that an earlier boot forgot",
     "rollback": "make an earlier generation the next boot's",
     "show": "show the merged spec of a host and where each value was said",

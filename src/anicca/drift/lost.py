@@ -17,7 +17,7 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import fs, process
 from anicca.drift import system
@@ -90,6 +90,8 @@ class Lost(NamedTuple):
     saved: dict[bytes, Saved]
     not_saved: dict[str, int]
     """Why files were not kept, and how many."""
+    guard: dict[str, Any] | None = None
+    """What the guard said of that boot."""
 
 
 def read_settings(root: Root, rules: Sequence[Rule] = ()) -> Settings | None:
@@ -209,6 +211,7 @@ def _write_list(
         "anicca-lost": 1,
         "ended": ended,
         "system": running,
+        "guard": _guard(place.parents[4]),
         "findings": to_record(findings._replace(found=tuple(bare))),
         "saved": [
             {
@@ -223,6 +226,14 @@ def _write_list(
         "not_saved": refused,
     }
     fs.write_atomic(place / LIST, json.dumps(record).encode() + b"\n", mode=0o600)
+
+
+def _guard(top: Path) -> Any:
+    """What the guard did at this boot, for the history."""
+    try:
+        return json.loads((top / "run/anicca/guard.json").read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def prune(top: Path, settings: Settings, *, keep: str = "", now: float | None = None) -> list[str]:
@@ -295,7 +306,7 @@ def read_lost(top: Path, boot: Boot) -> Lost:
             )
             for one in record["saved"]
         }
-        return Lost(boot, from_record(record["findings"]), saved, record["not_saved"])
+        return Lost(boot, from_record(record["findings"]), saved, record["not_saved"], record.get("guard"))
     except FileNotFoundError as error:
         raise AniccaError(
             f"boot {boot.name} ended without a word: the power was cut, or it was reset; what it forgot is not known",
