@@ -100,6 +100,8 @@ class Bench:
         for _ in range(self.runs):
             for side, prepare in (("nix", theirs), ("anicca", ours)):
                 work = prepare()
+                # What was prepared is written before, not beside what is timed.
+                os.sync()
                 costs[side].append(timed(work))
         nix, anicca = (
             Cost(statistics.median(c.wall for c in costs[s]), statistics.median(c.cpu for c in costs[s]))

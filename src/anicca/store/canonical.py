@@ -11,7 +11,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anicca.store.hashes import AsideHasher
+from anicca.store.aside import AsideHasher
+from anicca.store.hashes import Hash
 from anicca.store.nar import dump
 from anicca.store.references import ReferenceScanner
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from anicca.store.hashes import Hash
     from anicca.store.path import StorePath
 
 MTIME_NANOSECONDS = 1_000_000_000
@@ -51,7 +51,7 @@ def canonicalise(path: Path, candidates: Iterable[StorePath] = ()) -> Canonical:
             size += len(chunk)
     finally:
         state.finish()
-    return Canonical(nar_hash=state.result(), nar_size=size, references=frozenset(scanner.found))
+    return Canonical(nar_hash=Hash("sha256", state.digest()), nar_size=size, references=frozenset(scanner.found))
 
 
 def set_metadata(path: bytes, status: os.stat_result) -> None:

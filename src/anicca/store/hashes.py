@@ -5,15 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import queue
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anicca.store import base32
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 SIZES = {"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
 """The algorithms of Nix's formats and the bytes of their digests."""
@@ -100,64 +95,6 @@ def hasher(algorithm: str = "sha256", initial: bytes = b"") -> Any:
     if algorithm not in SIZES:
         raise ValueError(f"unknown hash algorithm {algorithm!r}")
     return hashlib.new(algorithm, initial, usedforsecurity=False)
-
-
-_AHEAD_CHUNKS = 8
-_WORTH_BYTES = 1 << 20
-
-
-class AsideHasher:
-    """A hash object whose work is done in another thread: hashing needs no lock of the interpreter, reading does.
-
-    The thread is started when a MiB has come together, so that small things cost nothing extra.
-    """
-
-    def __init__(self, algorithm: str = "sha256") -> None:
-        self._algorithm = algorithm
-        self._state = hasher(algorithm)
-        self._size = 0
-        self._queue: queue.Queue[bytes | None] | None = None
-        self._thread: threading.Thread | None = None
-
-    def update(self, chunk: bytes) -> None:
-        """Hash the next bytes, now or soon."""
-        self._size += len(chunk)
-        if self._queue is not None:
-            self._queue.put(chunk)
-        elif self._size < _WORTH_BYTES:
-            self._state.update(chunk)
-        else:
-            self._queue = queue.Queue(_AHEAD_CHUNKS)
-            self._queue.put(chunk)
-            self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)
-            self._thread.start()
-
-    def _work(self, chunks: queue.Queue[bytes | None]) -> None:
-        while (chunk := chunks.get()) is not None:
-            self._state.update(chunk)
-
-    def finish(self) -> None:
-        """Let go of the thread."""
-        if self._thread is not None and self._queue is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = self._queue = None
-
-    def result(self) -> Hash:
-        """The hash of all that came; nothing may follow."""
-        self.finish()
-        return Hash(self._algorithm, self._state.digest())
-
-
-def hash_chunks(chunks: Iterable[bytes], algorithm: str = "sha256") -> Hash:
-    """The hash of chunks, computed beside whatever makes them."""
-    state = AsideHasher(algorithm)
-    try:
-        for chunk in chunks:
-            state.update(chunk)
-    finally:
-        state.finish()
-    return state.result()
 
 
 def compress(digest: bytes, size_bytes: int = 20) -> bytes:

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Self
 from anicca import fs
 from anicca.errors import AniccaError
 from anicca.store import base32, locks
-from anicca.store.hashes import AsideHasher, Hash
-from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_stream
+from anicca.store.aside import AsideHasher
+from anicca.store.hashes import Hash
+from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_views
 from anicca.store.path import StorePath, content_address, make_fixed_path, make_source_path, make_text_path
 from anicca.store.removal import remove
 
@@ -381,7 +382,7 @@ class LocalStore:
             from anicca.store.nar_copy import copy_canonical  # noqa: PLC0415 (readers need none)
 
             staged = directory / "tree"
-            nar_hash, size = hash_stream(copy_canonical(source, staged, keep=keep))
+            nar_hash, size = hash_views(copy_canonical(source, staged, keep=keep))
             content = nar_hash if algorithm == "sha256" else hash_path(staged, algorithm)[0]
             path = make_fixed_path(name, "recursive", content, refs)
             if self._wanted(path):
@@ -453,7 +454,7 @@ class LocalStore:
                 state.finish()
             if size != info.nar_size:
                 raise AniccaError(f"{info.path}: {size} bytes instead of {info.nar_size}")
-            found = state.result()
+            found = Hash("sha256", state.digest())
             if found != info.nar_hash:
                 raise AniccaError(f"{info.path}: has hash {found} instead of {info.nar_hash}")
             set_tree_metadata(staged)

@@ -6,13 +6,12 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import base32
 from anicca.store.canonical import MTIME_NANOSECONDS
-from anicca.store.nar import dump
+from anicca.store.nar import hash_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,7 +120,4 @@ class _Links:
 
 def _name(path: bytes) -> bytes:
     """The link's name: the hash of the file's NAR."""
-    state = sha256()
-    for chunk in dump(path):
-        state.update(chunk)
-    return base32.encode(state.digest()).encode()
+    return base32.encode(hash_path(path)[0].digest).encode()

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
-from anicca.store import base32
+from anicca.store import base32, spelling
 from anicca.store.hashes import Hash, compress
-from anicca.store.spelling import HASH_LENGTH, MAX_NAME_LENGTH, STORE_DIR, is_basename, is_name
+from anicca.store.spelling import HASH_LENGTH, MAX_NAME_LENGTH, is_basename, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+STORE_DIR = spelling.STORE_DIR
 Method = Literal["flat", "recursive"]
 """What a fixed hash is over: a plain file's contents, or the NAR."""
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anicca.errors import AniccaError
-from anicca.store import aterm, base32, derivation, nar
+from anicca.store import aterm, base32, derivation, nar, nar_fill
 from anicca.store.addressed import rewrite
 from anicca.store.compression import compress, decompress
 from anicca.store.derivation import Derivation, Output
@@ -113,7 +113,7 @@ def test_a_damaged_nar_is_refused_or_another_tree(node: nar.Node, data: st.DataO
 @given(st.binary(max_size=300))
 def test_any_bytes_after_the_magic(tail: bytes) -> None:
     with contextlib.suppress(NarError):
-        list(parse(iter([nar.MAGIC + tail])))
+        list(parse(iter([nar_fill.MAGIC + tail])))
 
 
 @given(st.binary(max_size=70))

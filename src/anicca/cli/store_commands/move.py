@@ -38,10 +38,11 @@ def _secret(file: Path | None) -> SecretKey | None:
 @click.argument("path", type=click.Path(path_type=Path))
 def dump(path: Path) -> None:
     """Write the NAR of a file or tree, anywhere, to stdout."""
-    from anicca.store.nar import dump as nar  # noqa: PLC0415 (where used)
+    from anicca.store.nar_fill import fill, give  # noqa: PLC0415 (where used)
 
-    for chunk in nar(path):
-        sys.stdout.buffer.write(chunk)
+    for view in fill(path):
+        sys.stdout.buffer.write(view)
+        give(view)
     sys.stdout.buffer.flush()
 
 
