@@ -28,7 +28,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 
 
 @needs("systemd-escape")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_size=1), min_size=1, max_size=4))
 def test_paths_are_escaped_as_systemd_does(words: list[str]) -> None:
     path = "/" + "/".join(word for word in words if word not in (".", ".."))
