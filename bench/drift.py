@@ -1,10 +1,14 @@
 """Looking at one tree: anicca beside aide, mtree, debsums, dpkg and find. Wall and CPU seconds, peak memory, ratios.
 
-    python bench/drift.py TREE [--runs 5] [--directory DIR]
+    python -m bench.drift TREE [--runs 5] [--directory DIR] [--only GROUP…] [--million]
 
 TREE is a Debian root, as mmdebstrap makes it, or any other tree, of which dpkg knows nothing. It is only read. All are
-whole processes, turn and turn about in the same run, with a warm cache. Peers that are not
-installed are left out (Debian: aide mtree-netbsd debsums). Needs root.
+whole processes, turn and turn about in the same run, with a warm cache. Peers that are not installed are left out
+(Debian: aide mtree-netbsd debsums nix-bin git). Needs root.
+
+`host` and `deep` make an anicca host of the same tree, with a thousand files more than were declared. There `anicca
+drift` looks at its root alone, as /usr, /etc and the store cannot be written to; the peers do not know that, and look
+at all. `--million` measures the memory that it takes to look at a million files.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
+
+from bench.drift_host import DRIFTED, inside, make_host, plant
 
 from anicca import process
 from anicca.errors import AniccaError
@@ -89,7 +95,10 @@ def timed(argv: list[str], log: Path) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 
 
-def works(tree: str, top: Path) -> list[Work]:
+GROUPS = ("metadata", "packages", "save", "check", "host", "deep")
+
+
+def works(tree: str, top: Path, only: list[str]) -> list[Work]:
     """What is installed, of what can be compared."""
     baseline = f"{top}/baseline.zst"
     (top / "metadata.py").write_text(METADATA)
@@ -97,7 +106,8 @@ def works(tree: str, top: Path) -> list[Work]:
     (top / "aide.conf").write_text(AIDE.format(top=top, tree=tree))
 
     def keep_aide() -> None:
-        (top / "aide.new").replace(top / "aide.db")
+        if (top / "aide.new").exists():
+            (top / "aide.new").replace(top / "aide.db")
 
     found = [
         Work("metadata", "anicca scan", [sys.executable, f"{top}/metadata.py", tree, "plain"]),
@@ -114,8 +124,79 @@ def works(tree: str, top: Path) -> list[Work]:
         Work("check", "aide --check", ["aide", "--config", f"{top}/aide.conf", "--check"], prepare=keep_aide),
         Work("check", "mtree", ["mtree", "-f", f"{top}/mtree", "-p", tree]),
     ]
+    if {"host", "deep"} & {*only}:
+        found += host_works(Path(tree), top)
     has_dpkg = Path(tree, "var/lib/dpkg/status").exists()
-    return [work for work in found if which(work.argv[0]) and (has_dpkg or work.group != "packages")]
+    return [
+        work for work in found if work.group in only and which(work.argv[0]) and (has_dpkg or work.group != "packages")
+    ]
+
+
+def host_works(tree: Path, top: Path) -> list[Work]:
+    """The same tree as an anicca host, and what others would have to look at there."""
+    host = make_host(tree, top)
+    plant(host)
+    print(f"the host: {sum(1 for _ in (host / 'nix/store').iterdir())} objects, {DRIFTED} drifted", file=sys.stderr)
+    aide = ["aide", "--config", f"{top}/aide.conf"]
+    git = ["git", f"--git-dir={top}/git", f"--work-tree={tree}"]
+
+    def prepare_aide() -> None:
+        if not (top / "aide.db").exists():
+            process.run([*aide, "--init"], check=False)
+            (top / "aide.new").replace(top / "aide.db")
+
+    def prepare_git() -> None:
+        if not (top / "git").exists():
+            process.run(["git", "init", "-q", f"--separate-git-dir={top}/git", top / "empty"])
+            process.run([*git, "-c", "core.compression=0", "add", "-A"], check=False)
+
+    nix = ["nix-store", "--store", str(host), "--verify", "--check-contents"]
+    drift = [*ANICCA, "drift", "--summary", "--root", str(host)]
+    return [
+        Work("host", "anicca drift", inside(tree, host, drift)),
+        Work("host", "aide --check", [*aide, "--check"], prepare=prepare_aide),
+        Work("host", "git status", [*git, "status", "--porcelain"], prepare=prepare_git),
+        Work("deep", "anicca drift --deep", inside(tree, host, [*drift, "--deep"])),
+        Work("deep", "read and sha256, all cores", [sys.executable, f"{top}/hash.py", str(tree)]),
+        Work("deep", "nix-store --verify --ch…", nix),
+        Work("deep", "debsums -as", ["debsums", "-as", f"--root={tree}"]),
+    ]
+
+
+def million(directory: Path) -> None:
+    """What all processes of a scan hold at most, of a million files; pages that they share are counted once (PSS)."""
+    tree = directory / "million"
+    for number in range(1000):
+        (tree / f"{number:03}").mkdir(parents=True)
+        for name in range(1000):
+            os.close(os.open(tree / f"{number:03}/a-file-of-the-million-{name:03}", os.O_CREAT | os.O_WRONLY))
+    (directory / "metadata.py").write_text(METADATA)
+    child = process.start(
+        [sys.executable, str(directory / "metadata.py"), str(tree), "xattrs"], output=directory / "log"
+    )
+    started, most = time.perf_counter(), 0
+    while child.poll() is None:
+        most = max(most, sum(map(held, [child.pid, *children(child.pid)])))
+        time.sleep(0.05)
+    print(
+        f"a million files: {most / 1000:.0f} MB at most, {time.perf_counter() - started:.1f} s, status {child.poll()}"
+    )
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def held(pid: int) -> int:
+    """What a process holds, in kB."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return int(text.partition("\nPss:")[2].split()[0])
 
 
 def main() -> None:
@@ -123,17 +204,22 @@ def main() -> None:
     options.add_argument("tree", type=Path)
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--directory", type=Path, default=None)
+    options.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    options.add_argument("--million", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
         top = Path(directory)
-        todo = works(str(chosen.tree.resolve()), top)
+        if chosen.million:
+            million(top)
+            return
+        todo = works(str(chosen.tree.resolve()), top, chosen.only)
         costs: dict[str, list[Cost]] = {work.name: [] for work in todo}
-        if which("mtree"):
+        if which("mtree") and "check" in chosen.only:
             specification = process.run(["mtree", "-c", "-k", MTREE, "-p", chosen.tree]).stdout
             (top / "mtree").write_bytes(specification)
         for turn in range(chosen.runs + 1):
             for work in todo:
-                if work.prepare is not None and (top / "aide.new").exists():
+                if work.prepare is not None:
                     work.prepare()
                 cost = timed(work.argv, top / "log")
                 # The first turn fills the cache.

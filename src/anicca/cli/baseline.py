@@ -29,6 +29,7 @@ def baseline() -> None:
 @click.option("--host", help="Another host, over ssh; it needs python3, nothing else.", metavar="USER@HOST")
 @click.option("--ssh", "ssh_command", default="ssh", show_default=True, help="The ssh command for --host.")
 @click.option("--sudo", is_flag=True, help="With --host: read as root, by sudo without a password.")
+@click.option("--system", "system_only", is_flag=True, help="Without what is each anicca host's own.")
 @click.option("--key", type=READABLE, help="Sign with the secret key in FILE (as `anicca store` makes them).")
 @click.option("-x", "--one-file-system", is_flag=True, help="Do not go into other filesystems mounted below the root.")
 @click.pass_obj
@@ -40,6 +41,7 @@ def save(
     host: str | None,
     ssh_command: str,
     sudo: bool,
+    system_only: bool,
     key: Path | None,
     one_file_system: bool,
 ) -> None:
@@ -47,6 +49,8 @@ def save(
     from anicca.drift.examine import save_baseline  # noqa: PLC0415
     from anicca.store.signature import parse_secret_key  # noqa: PLC0415
 
+    if system_only and host is not None:
+        raise UsageError("--system looks at this host or at --root", hint="run it there, and compare the files")
     secret = None if key is None else parse_secret_key(key.read_text())
     seal = save_baseline(
         root or Path("/"),
@@ -54,6 +58,7 @@ def save(
         host=None if host is None else reach(host, ssh_command, sudo=sudo),
         key=secret,
         cross_mounts=not one_file_system,
+        system_only=system_only,
         report=context.report,
     )
     size = file.stat().st_size

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from anicca import events
 from anicca.drift.baseline import expectation_of, observed, save
+from anicca.drift.compare import ADDED, Drift
 from anicca.drift.entry import HIDDEN, is_below
 from anicca.drift.facts import STATUS, differences, expectation_for, facts_of
-from anicca.drift.findings import Seen, look, seen_by, weigh
+from anicca.drift.findings import Seen, declares_in, look, seen_by, weigh
 from anicca.drift.inside import Root
 from anicca.drift.remote import look_there, scan_there
+from anicca.drift.rules import RULES, judge
 from anicca.drift.scan import Options, Scan
-from anicca.drift.system import CURRENT
+from anicca.drift.system import CURRENT, ELSEWHERE, read_expectation
 from anicca.drift.writers import read_writers, users_alone
 from anicca.errors import AniccaError
 
@@ -87,13 +89,19 @@ def save_baseline(
     host: Host | None = None,
     key: SecretKey | None = None,
     cross_mounts: bool = True,
+    system_only: bool = False,
     report: Report = events.ignore,
 ) -> Seal:
-    """Keep the whole state of a root, every file's content by its digest, in one file. Raises `AniccaError`."""
+    """Keep the whole state of a root, every file's content by its digest, in one file. Raises `AniccaError`.
+
+    `system_only` leaves out what is a machine's own, so that all machines of one system without drift have one state.
+    """
     try:
-        facts, seen = see(root, host, cross_mounts=cross_mounts, report=report)
+        facts, seen = see(root, host, cross_mounts=cross_mounts and not system_only, report=report)
         # What lies beneath a mount that was visited comes out of order, and is nobody's state.
-        entries = (entry for entry in seen.entries if not _is_covered(entry, seen.visited))
+        entries: Iterable[Entry] = (one for one in seen.entries if not _is_covered(one, seen.visited))
+        if system_only:
+            entries = _of_the_system(Root(os.fsencode(root)), entries)
         return save(output, facts, entries, key)
     except OSError as error:
         raise AniccaError(f"{root}: {error.strerror or error}") from error
@@ -120,6 +128,24 @@ def compare_baselines(before: Baseline, after: Baseline) -> Findings:
     """Everything in which two baselines differ. Raises `RefusedError` where one changes while it is read."""
     findings = weigh(expectation_of(before), Seen(observed(after)))
     return findings._replace(notes=tuple(differences(before.facts, after.facts)))
+
+
+def _of_the_system(root: Root, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries that the system decides, and drift: not what is kept, mounted, or made by every host for itself."""
+    if not root.exists(CURRENT):
+        raise AniccaError(f"{os.fsdecode(root.top) or '/'}: runs no system of anicca's")
+    expectation = read_expectation(root)
+    declared = {one.path for one in expectation.entries}
+    rules = (*expectation.own_rules, *RULES)
+    elsewhere = (*expectation.below, *(path for path in ELSEWHERE if path in expectation.mounts))
+    for entry in entries:
+        if any(is_below(entry.path, top) and entry.path != top for top in elsewhere):
+            continue
+        if entry.path not in declared:
+            drift = Drift(entry.path, ADDED, mode=entry.mode, target=entry.target)
+            if judge(drift, declares_in(declared), rules=rules).expected:
+                continue
+        yield entry
 
 
 def _is_covered(entry: Entry, visited: tuple[bytes, ...]) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from anicca.drift.expect import Expectation
 
 STATUS = dpkg.DATABASE + b"/status"
-NAMED = ("architecture", "release", "host", "root")
+NAMED = ("architecture", "release", "system", "host", "root")
 """The facts by which two looks are of the same root."""
 
 
@@ -41,8 +41,14 @@ def facts_of(top: bytes) -> dict[str, str]:
         "host": root.read_if_there(b"/etc/hostname").decode("utf-8", "replace").strip(),
         "release": release.get("PRETTY_NAME", "").strip('"'),
         "architecture": machine,
+        "system": root_system(root),
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def root_system(root: Root) -> str:
+    """The system object that a root runs, empty where it runs none of ours."""
+    return os.fsdecode(root.real(system.CURRENT)) if root.exists(system.CURRENT) else ""
 
 
 def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:

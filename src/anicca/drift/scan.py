@@ -323,7 +323,9 @@ class _Walk:
 
     def _list(self, path: bytes) -> list[tuple[bytes, bool]]:
         with os.scandir(self._descent.enter(path)) as found:
-            return sorted((os.fsencode(one.name), one.is_dir(follow_symlinks=False)) for one in found)
+            return sorted(
+                (one.name.encode("utf-8", "surrogateescape"), one.is_dir(follow_symlinks=False)) for one in found
+            )
 
     @staticmethod
     def _told(error: OSError) -> str:

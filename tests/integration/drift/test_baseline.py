@@ -130,6 +130,19 @@ def test_one_of_another_host_is_named_as_such(tree: Path, tmp_path: Path) -> Non
     assert {one.drift.path for one in found.drift} == {b"/etc/hostname"}
 
 
+def test_one_of_another_architecture_or_root_is_named_as_such(tree: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    process.run(["cp", "-a", tree, other])
+    for root, machine in ((tree, "amd64"), (other, "arm64")):
+        (root / "var/lib/dpkg").mkdir(parents=True)
+        status = f"Package: dpkg\nStatus: install ok installed\nArchitecture: {machine}\nVersion: 1\n\n"
+        (root / "var/lib/dpkg/status").write_text(status)
+    save_baseline(tree, tmp_path / "b")
+    notes = compare_to_baseline(other, open_baseline(tmp_path / "b")).notes
+    assert "the baseline is of another architecture: amd64, not arm64" in notes
+    assert f"the baseline is of another root: {tree}, not {other}" in notes
+
+
 def test_a_disk_below_the_root_is_visited_and_what_lies_beneath_it_is_found(tree: Path, tmp_path: Path) -> None:
     image, data = tmp_path / "disk", tree / "data"
     with image.open("wb") as file:

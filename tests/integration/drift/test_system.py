@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from anicca.drift.examine import examine
+from anicca import process
+from anicca.drift.baseline import open_baseline
+from anicca.drift.examine import compare_baselines, examine, save_baseline
 from anicca.drift.why import why
 
 if TYPE_CHECKING:
@@ -177,3 +179,33 @@ def test_what_the_declaration_says_of_undeclared_paths_counts(host: Path) -> Non
         b"/srv/www/secret": "cache",
     }
     assert (b"/srv/spool/job", "jobs") in {(one.drift.path, one.judgement.why) for one in findings.explained}
+
+
+def test_two_machines_of_one_system_have_one_state_or_the_list_of_what_differs(host: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    process.run(["cp", "-a", host, other])
+    # What is a machine's own: what it keeps, what it runs, what every host makes.
+    (host / "var/lib/notes/mine").write_text("kept")
+    (other / "run/pid").write_text("1")
+    (other / "var/lib/systemd/timers").mkdir(parents=True)
+    (other / "etc/hostname").write_text("two\n")
+
+    def state(root: Path, name: str) -> str:
+        return save_baseline(root, tmp_path / name, system_only=True).state
+
+    same = state(host, "one")
+    (other / "var/lib/systemd/timers").rmdir()
+    (other / "var/lib/systemd").rmdir()
+    assert state(other, "two") == same
+    (other / "srv/b").write_text("drift")
+    assert state(other, "two") != same
+    found = compare_baselines(open_baseline(tmp_path / "one"), open_baseline(tmp_path / "two"))
+    assert [(one.drift.path, one.drift.kind) for one in found.drift] == [(b"/srv/b", "added")]
+    (other / "nix/store/2222-system-small").mkdir()
+    for part in (other / SYSTEM).iterdir():
+        (other / "nix/store/2222-system-small" / part.name).symlink_to(f"/{SYSTEM}/{part.name}")
+    (other / "run/anicca/system").unlink()
+    (other / "run/anicca/system").symlink_to("/nix/store/2222-system-small")
+    state(other, "two")
+    found = compare_baselines(open_baseline(tmp_path / "one"), open_baseline(tmp_path / "two"))
+    assert any(note.startswith("the baseline is of another system: /nix/store/0000") for note in found.notes)

@@ -1,0 +1,100 @@
+"""A host for bench/drift.py, made from a Debian tree: its objects in a store, its root blank but for the seed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from anicca import process
+from anicca.drift import records
+from anicca.drift.scan import Options, Scan
+from anicca.drift.system import ELSEWHERE
+from anicca.store import LocalStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from anicca.drift.entry import Entry
+
+DRIFTED = 1000
+PARTS = ("usr", "var", "opt", "srv", "root", "home")
+"""What of a tree is in its objects; the rest is links, mount points and /etc, which is an image."""
+
+
+def make_host(tree: Path, top: Path) -> Path:
+    """The host's directory: its root and its store; `inside` shows /usr and /etc there."""
+    host, work = top / "host", top / "work"
+    host.mkdir()
+    work.mkdir()
+    for part in PARTS:
+        if (tree / part).is_dir():
+            process.run(["cp", "-a", "--reflink=auto", tree / part, work / part])
+    with LocalStore.open(host) as store:
+        packages = store.add_path("packages", work)
+        system = top / "system"
+        (system / "layout").mkdir(parents=True)
+        (system / "layout/persist").write_text("")
+        (system / "spec.json").write_text(json.dumps({"name": "bench", "files": {}, "units": {}}))
+        (system / "packages.json").write_text("[]")
+        with (system / "manifest.jsonl").open("w") as lines:
+            for record in manifest(tree, str(packages)):
+                lines.write(json.dumps(record, separators=(",", ":")) + "\n")
+        process.run(["mkfs.erofs", "--quiet", "-T1", system / "etc.erofs", tree / "etc"])
+        found = store.add_path("system", system, references=[packages])
+    for path, mode in ELSEWHERE.items():
+        (host / os.fsdecode(path[1:])).mkdir(exist_ok=True)
+        (host / os.fsdecode(path[1:])).chmod(mode)
+    (host / "run/anicca").mkdir()
+    (host / "run/anicca/system").symlink_to(str(found))
+    for name in sorted({one.name for one in tree.iterdir()} - {os.fsdecode(path[1:]) for path in ELSEWHERE}):
+        process.run(["cp", "-a", tree / name, host / name])
+    process.run(["rm", "-rf", work, system])
+    return host
+
+
+def plant(host: Path) -> None:
+    """What a thousand files are that nobody declared."""
+    for number in range(DRIFTED):
+        directory = host / f"var/lib/app/{number // 100}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / str(number)).write_text(f"{number}\n" * 100)
+
+
+def inside(tree: Path, host: Path, words: list[str]) -> list[str]:
+    """A command with the host's /usr and /etc where they are on a host, in mounts of its own."""
+    script = f'mount --rbind {tree}/usr {host}/usr && mount --rbind {tree}/etc {host}/etc && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "sh", *words]
+
+
+def manifest(tree: Path, packages: str) -> list[dict[str, object]]:
+    """The tree as builders write it down."""
+    users = {number: name for name, number in records.parse_names((tree / "etc/passwd").read_bytes()).items()}
+    groups = {number: name for name, number in records.parse_names((tree / "etc/group").read_bytes()).items()}
+    return [
+        _record(entry, packages, users, groups)
+        for entry in Scan(os.fsencode(tree), Options(cross_mounts=False))
+        if entry.path != b"/"
+    ]
+
+
+def _record(entry: Entry, packages: str, users: dict[int, str], groups: dict[int, str]) -> dict[str, object]:
+    path = entry.path.decode("utf-8", "surrogateescape")
+    record: dict[str, object] = {
+        "path": path,
+        "kind": entry.kind,
+        "mode": f"{stat.S_IMODE(entry.mode):04o}",
+        "user": users.get(entry.uid, "root"),
+        "group": groups.get(entry.gid, "root"),
+    }
+    if entry.kind == "symlink":
+        record["target"] = entry.target.decode("utf-8", "surrogateescape")
+    if entry.kind == "file":
+        record["size"] = entry.size
+        if entry.size:
+            record["source"] = f"{packages}{path}"
+    if entry.xattrs:
+        record["xattrs"] = {name: base64.b64encode(value).decode() for name, value in entry.xattrs}
+    return record
