@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import queue
 import threading
+
+from anicca import fs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ _WORTH_BYTES = 1 << 20
 
 def _keep(_chunk: object) -> None:
     """What becomes of a chunk that is nobody's to give back."""
-
-
-def spare_core() -> bool:
-    """Whether this process may use a core that the last minute left idle."""
-    return os.getloadavg()[0] < len(os.sched_getaffinity(0))
 
 
 class AsideHasher:
@@ -45,7 +41,7 @@ class AsideHasher:
         """Hash the next bytes, now or soon; `then` is called with them when that is done."""
         self._size += len(chunk)
         if self._size >= _WORTH_BYTES and self._queue is None and not self._alone:
-            self._alone = not spare_core()
+            self._alone = not fs.spare_core()
             if not self._alone:
                 self._queue = queue.Queue(_AHEAD_CHUNKS)
                 self._thread = threading.Thread(target=self._work, args=(self._queue,), daemon=True)

@@ -12,12 +12,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from anicca import fs
 from anicca.errors import AniccaError
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import locks
 from anicca.store.graph import topological
 from anicca.store.path import StorePath
-from anicca.store.removal import remove
 from anicca.store.roots import find_roots, temporary_roots
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Collection:
                 self.db.invalidate((path,))
                 moved = self._move(self.store.physical(path))
             self.paths.append(path)
-            self.freed += 0 if moved is None else remove(moved)
+            self.freed += 0 if moved is None else fs.remove_tree(moved)
             self.report(Advanced(task="gc", done=len(self.paths)))
         self.report(Finished(task="gc"))
 
@@ -199,7 +199,7 @@ class _Collection:
                 moved = self._move(self.store.store_dir / name)
             if path is not None:
                 self.paths.append(path)
-            self.freed += 0 if moved is None else remove(moved)
+            self.freed += 0 if moved is None else fs.remove_tree(moved)
 
     def links(self) -> None:
         """Remove the optimiser's links that no object uses any more."""

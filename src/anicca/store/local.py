@@ -24,7 +24,6 @@ from anicca.store.aside import AsideHasher
 from anicca.store.hashes import Hash
 from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_views
 from anicca.store.path import StorePath, content_address, make_fixed_path, make_source_path, make_text_path
-from anicca.store.removal import remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -79,7 +78,7 @@ class LocalStore:
         """Give up locks, temporary roots and the working directory. The store may be used again afterwards."""
         with self._lock:
             if self._workspace is not None:
-                remove(self._workspace)
+                fs.remove_tree(self._workspace)
                 self._workspace = None
             if self._temp_roots is not None:
                 self._temp_roots.close()
@@ -284,7 +283,7 @@ class LocalStore:
                 directory.mkdir()
                 yield directory
         finally:
-            remove(directory)
+            fs.remove_tree(directory)
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -511,7 +510,7 @@ class LocalStore:
             old = self.workspace() / f"old-{base32.encode(os.urandom(8))}"
             _move(target, old)
             _move(tree, target)
-            remove(old)
+            fs.remove_tree(old)
         else:
             _move(tree, target)
 

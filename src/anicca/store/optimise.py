@@ -6,12 +6,14 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import base32
 from anicca.store.canonical import MTIME_NANOSECONDS
 from anicca.store.nar import hash_path
+from anicca.store.nar_fill import BUFFER_BYTES, CLOSE, EXECUTABLE, MAGIC, REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,16 +62,25 @@ class _Links:
     def tree(self, path: bytes) -> None:
         """Link all files below `path`."""
         status = os.lstat(path)
-        if stat.S_ISDIR(status.st_mode):
-            for name in os.listdir(path):  # noqa: PTH208 (bytes)
-                self.tree(path + b"/" + name)
-        elif status.st_ino not in self._inodes:
-            self._file(path, status)
+        if not stat.S_ISDIR(status.st_mode):
+            if status.st_ino not in self._inodes:
+                self._file(path, status)
+            return
+        todo = [path]
+        while todo:
+            with os.scandir(todo.pop()) as entries:
+                found = list(entries)
+            for entry in found:
+                # What the directory says of an entry is enough where it was linked before.
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                elif entry.inode() not in self._inodes:
+                    self._file(entry.path, os.lstat(entry.path))
 
     def _file(self, path: bytes, status: os.stat_result) -> None:
         if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWUSR:
             return  # Not canonical, so not ours to share.
-        link = self._directory + b"/" + _name(path)
+        link = self._directory + b"/" + _name(path, status)
         try:
             known = os.lstat(link)
         except FileNotFoundError:
@@ -118,6 +129,14 @@ class _Links:
         self.saved.size_bytes += status.st_size
 
 
-def _name(path: bytes) -> bytes:
+def _name(path: bytes, status: os.stat_result) -> bytes:
     """The link's name: the hash of the file's NAR."""
-    return base32.encode(hash_path(path)[0].digest).encode()
+    size = status.st_size
+    if not stat.S_ISREG(status.st_mode) or size > BUFFER_BYTES:
+        digest = hash_path(path)[0].digest
+    else:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (bytes, once for each of many files)
+            content = file.read(size)
+        kind = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
+        digest = sha256(b"".join((MAGIC, kind, size.to_bytes(8, "little"), content, bytes(-size % 8), CLOSE))).digest()
+    return base32.encode(digest).encode()

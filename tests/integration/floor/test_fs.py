@@ -98,6 +98,32 @@ def test_a_tree_is_removed_however_deep_it_is(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("spare", [True, False])
+def test_what_a_removal_frees_is_told_by_one_thread_and_by_two(
+    tmp_path: Path, spare: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fs, "spare_core", lambda: spare)
+    tree = tmp_path / "tree"
+    for number in range(40):
+        (tree / str(number) / "sub").mkdir(parents=True)
+        for name in ("a", "sub/b"):
+            (tree / str(number) / name).write_bytes(b"x" * 5000)
+    (tmp_path / "other").hardlink_to(tree / "0/a")
+    (tree / "twice").hardlink_to(tree / "1/a")
+    shared = (tree / "0/a").stat().st_ino
+    alone = {s.st_ino: s.st_blocks for s in map(os.lstat, tree.rglob("*")) if s.st_ino != shared}
+    expected = 512 * (sum(alone.values()) + tree.stat().st_blocks)
+    assert fs.remove_tree(tree) == expected
+    assert names(tmp_path) == ["other"]
+
+
+def test_what_fails_in_the_second_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fs, "spare_core", lambda: True)
+    assert fs.in_two(str, range(100)) == list(map(str, range(100)))
+    with pytest.raises(ZeroDivisionError):
+        fs.in_two(lambda number: 1 // number, range(100))
+
+
 def test_what_is_no_tree_is_removed_and_nothing_is_fine(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
