@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anicca.drift.lost import Boot, Lost
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command
 @click.option("--boot", default="-1", show_default=True, help="Which boot: -1 is the last that is over; or its id.")
 @click.option("--list", "list_boots", is_flag=True, help="List the boots of which something is remembered.")
 @click.option("--summary", is_flag=True, help="Only how much of what.")
