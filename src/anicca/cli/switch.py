@@ -48,7 +48,7 @@ def switch(
     """
     from anicca.errors import UsageError  # noqa: PLC0415 (where used)
     from anicca.system.changes import Change, plan_next, plan_return  # noqa: PLC0415 (where used)
-    from anicca.system.live import plan_live  # noqa: PLC0415 (where used)
+    from anicca.system.live import LivePlan, plan_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import (  # noqa: PLC0415 (where used)
         apply,
@@ -69,7 +69,8 @@ def switch(
         confirm_it(Path(places["run"]))
         return
     asked, system = system, built_here(context, system, run=places["run"])
-    if not attached and not dry_run:
+    # Where it runs already nothing stops, so nothing can be lost.
+    if not attached and not dry_run and not _runs(Path(places["run"]), system):
         sys.exit(_detached(Path(places["run"]), [system if word == asked else word for word in sys.argv[1:]]))
     with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
         esp = read_esp(host.boot)
@@ -78,7 +79,7 @@ def switch(
         new = host.system(resolve(host, seen, system))
         check_whole(host, new.path, beside=seen.running)
         check_name(host, new, force=force)
-        live = plan_live(old, new, read_active(), users=read_users())
+        live = LivePlan() if new.path == old.path else plan_live(old, new, read_active(), users=read_users())
         following: tuple[Change, ...] = ()
         if not only_try:
             current = current_number(host)
@@ -98,6 +99,14 @@ def switch(
     sentences = [*live.sentences(), *map(str, following)]
     record = {"live": list(live.sentences()), "boot": [record_of(step) for step in following]}
     context.print(record, "\n".join(sentences) or "nothing to do")
+
+
+def _runs(run: Path, system: str) -> bool:
+    """Whether that store path is the running system."""
+    try:
+        return str((run / "system").readlink()) == system
+    except OSError:
+        return False
 
 
 def _detached(run: Path, words: list[str]) -> int:

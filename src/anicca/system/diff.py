@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from anicca.declare.lower import SYSCTL_FILE
 from anicca.system.treeview import TreeView
 from anicca.system.unitfiles import read_units
 from anicca.system.units import text_changes
@@ -232,7 +233,7 @@ def _show(value: Any) -> str:
 
 
 def compare_boot(old: System, new: System) -> tuple[PathChange, ...]:
-    """Kernel, initrd and command line, but for the name of the system itself."""
+    """What only a reboot brings: kernel, initrd, command line but for the system's name, settings that are let go."""
     found = []
     if _differ(old.kernel, new.kernel):
         same = old.kernel_version == new.kernel_version
@@ -250,7 +251,15 @@ def compare_boot(old: System, new: System) -> tuple[PathChange, ...]:
             filter(None, (f"without {' '.join(gone)}" if gone else "", " ".join(["with", *came]) if came else ""))
         )
         found.append(PathChange(path="command line", what=what))
+    # What they were before anybody set them, only a fresh kernel knows.
+    settings = sorted(_settings(old) - _settings(new))
+    found += [PathChange(path=f"kernel setting {name}", what="declared no more") for name in settings]
     return tuple(found)
+
+
+def _settings(system: System) -> set[str]:
+    entry = system.etc.get(SYSCTL_FILE)
+    return set() if entry is None else {line.split(b" = ")[0].decode() for line in entry.content.splitlines()}
 
 
 def _differ(one: Path, other: Path) -> bool:

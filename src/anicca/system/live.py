@@ -65,15 +65,15 @@ PathStep = Lay | Clear | Keep | Release
 class LivePlan:
     """All that happens, in this order: units stop, paths, /usr, /etc, then what `units` has left, then users'."""
 
-    usr: bool
-    etc: bool
-    units: UnitPlan
-    early: frozenset[str]
+    usr: bool = False
+    etc: bool = False
+    units: UnitPlan = field(default_factory=UnitPlan)
+    early: frozenset[str] = frozenset()
     """Units of `units` that others take for granted: they restart first."""
-    checks: tuple[str, ...]
+    checks: tuple[str, ...] = ()
     """Units that say whether the host is well: what `boot-complete.target` requires."""
-    paths: tuple[PathStep, ...]
-    reboot: tuple[str, ...]
+    paths: tuple[PathStep, ...] = ()
+    reboot: tuple[str, ...] = ()
     """What only a reboot brings."""
     users: Mapping[int, UnitPlan] = field(default_factory=dict)
     """User id to what happens to the units of that user's own systemd, which runs now."""

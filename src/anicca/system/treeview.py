@@ -141,10 +141,12 @@ def changed_in_usr(old: System, new: System) -> frozenset[str]:
     """The paths of /usr that are not the same in both: by content, so that a rebuilt package may change nothing."""
     if old.part("manifest.jsonl") == new.part("manifest.jsonl"):
         return frozenset()
-    found = set(old.usr.keys() ^ new.usr.keys())
-    for path in old.usr.keys() & new.usr.keys():
-        one, other = old.usr[path], new.usr[path]
-        if one == other:
+    before, after = old.usr, new.usr
+    found = set(before.keys() ^ after.keys())
+    for path in before.keys() & after.keys():
+        one, other = before[path], after[path]
+        # Byte code follows from its source, and there are thousands of it.
+        if one == other or path.endswith(".pyc"):
             continue
         alike = (one.kind, one.mode, one.target, one.size_bytes) == (
             other.kind,

@@ -49,9 +49,10 @@ WantedBy=multi-user.target
 """
 
 
-def tool() -> Part:
+def tool(*, builds: bool = False) -> Part:
     """The command `anicca` on the host, for switching, rolling back and collecting garbage there.
 
+    With `builds` it builds there as well: `anicca switch host.py`.
     A generation that is new counts its boots until one is healthy: until `boot-complete.target` is reached.
     """
     return Part(
@@ -62,6 +63,7 @@ def tool() -> Part:
             "python3-httpx",
             "python3-rich",
             "python3-zstandard",
+            *(["bubblewrap"] if builds else []),
         ],
         files={
             LINK: Link(STANDS_FOR_TOOL),

@@ -90,6 +90,12 @@ def test_what_needs_a_reboot_is_said(host: SmallHost) -> None:
     assert sentences(host, SystemText(packages=packages()), new)[-1] == ("waits for a reboot: command line: with quiet")
 
 
+def test_a_setting_that_is_let_go_needs_a_reboot(host: SmallHost) -> None:
+    old = SystemText(packages=packages(), etc={"/sysctl.d/60-anicca.conf": "vm.swappiness = 17\n"})
+    new = SystemText(packages=packages(), etc={"/hostname": "h\n"})
+    assert sentences(host, old, new)[-1] == "waits for a reboot: kernel setting vm.swappiness: declared no more"
+
+
 def test_maps_and_cgroups_of_this_process() -> None:
     with open("/proc/self/maps") as maps:  # noqa: PTH123
         found = mapped(maps.read())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,7 +109,9 @@ def test_whatever_fails_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPa
 
 def test_one_that_dies_later_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch)
-    monkeypatch.setattr(time, "sleep", lambda _seconds: played.failed.add("late.service"))
+    # The trial's own clock: others sleep as well.
+    clock = SimpleNamespace(sleep=lambda _seconds: played.failed.add("late.service"), monotonic=time.monotonic)
+    monkeypatch.setattr(live, "time", clock)
     with pytest.raises(TrialFailedError) as failed:
         go(host)
     assert "afterwards: late.service failed" in str(failed.value.detail)
