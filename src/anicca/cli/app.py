@@ -38,6 +38,7 @@ COMMANDS = {
     "rescue": "put back a file that an earlier boot forgot",
     "rollback": "make an earlier generation the next boot's",
     "show": "show the merged spec of a host and where each value was said",
+    "soft-reboot": "start a fresh root and a new userspace on the kernel that runs",
     "status": "tell what runs, boots next, persists, and waits for a restart or reboot",
     "store": "look into the store, check it, collect its garbage",
     "switch": "go live with a system, as a trial that goes back by itself",
@@ -65,7 +66,8 @@ class Commands(click.Group):
         """The command of that name."""
         if cmd_name not in COMMANDS:
             return None
-        found: Any = getattr(import_module(f"anicca.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        found: Any = getattr(import_module(f"anicca.cli.{name}"), name)
         assert isinstance(found, click.Command)
         return found
 

@@ -1,0 +1,124 @@
+"""Run on a host: all that a boot would have made of it, as JSON. Two hosts that are the same say the same.
+
+Paths with kind, mode, owner and content; active units; users and groups; programs that run files which are gone. What
+boots leave differently each time is left out here, with the reason. Standard library only.
+"""
+
+import grp
+import json
+import os
+import pwd
+import re
+import stat
+import subprocess
+import sys
+import zlib
+from collections import defaultdict
+from pathlib import Path
+
+ELSEWHERE = tuple(map(Path, ("/proc", "/sys", "/dev", "/run", "/nix", "/boot", "/tmp", "/mnt")))
+"""The kernel's, this boot's, the store, the ESP, scratch."""
+CHANGING = re.compile(
+    # What services write for themselves.
+    r"/var/(log|tmp|cache/ldconfig)(/.*)?|/var/lib/(private|lastlog|wtmpdb)(/.*)?"
+    r"|/var/lib/systemd/(random-seed|credential.secret|(timers|timesync|linger|catalog|network)(/.*)?)"
+    # The key that the test comes in with.
+    r"|/root/\.ssh(/.*)?|/lost\+found|/\.anicca-root-.*"
+)
+PASSING = re.compile(
+    r"(systemd-tmpfiles-clean|user@|user-|session-|run-user-|anicca-switch-|anicca-forget|systemd-soft-reboot"
+    r"|systemd-journal-flush|systemd-journal-catalog-update|boot\.mount|user\.slice).*|.*\.(device|scope)"
+)
+"""Units that come and go by themselves."""
+
+
+def paths() -> dict[str, str]:
+    """Each path of the root and of what is mounted on it, with all that is told of it."""
+    found = {}
+    for top, directories, files in os.walk("/"):
+        directories[:] = sorted(name for name in directories if Path(top, name) not in ELSEWHERE)
+        links = [name for name in directories if Path(top, name).is_symlink()]
+        for path in (Path(top), *(Path(top, name) for name in (*files, *links))):
+            if not CHANGING.fullmatch(str(path)):
+                found[str(path)] = record(path)
+    return found
+
+
+def record(path: Path) -> str:
+    """Kind, mode, owner, and content."""
+    info = path.lstat()
+    what = f"{stat.filemode(info.st_mode)} {info.st_uid} {info.st_gid}"
+    if stat.S_ISLNK(info.st_mode):
+        return f"{what} -> {path.readlink()}"
+    # A checksum: nobody forges here, and a hash takes five times as long under an emulator.
+    return f"{what} {info.st_size} {zlib.crc32(path.read_bytes()):08x}" if stat.S_ISREG(info.st_mode) else what
+
+
+def units() -> list[str]:
+    """What systemd has active or failed."""
+    listed = json.loads(said("systemctl", "list-units", "--all", "--full", "--output=json"))
+    return sorted(
+        f"{one['unit']} {one['active']}"
+        for one in listed
+        if one["active"] != "inactive" and not PASSING.fullmatch(one["unit"])
+    )
+
+
+def stale() -> dict[str, list[str]]:
+    """Units whose processes run files that are not those of /usr now."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            unit = (process / "cgroup").read_text().strip().rsplit("/", 1)[-1]
+            for mapped in (process / "map_files").iterdir():
+                name = str(mapped.readlink())
+                path = Path(name if name.startswith("/usr/") else f"/usr{name}")
+                if name.startswith(("/usr/", "/lib", "/bin/", "/sbin/")) and not is_same(mapped, path):
+                    found[unit].add(str(path))
+        except OSError:
+            continue
+    return {unit: sorted(files) for unit, files in sorted(found.items())}
+
+
+def is_same(mapped: Path, path: Path) -> bool:
+    """Whether a process has that content mapped."""
+    return path.exists() and checksum(mapped) == checksum(path)
+
+
+SUMS: dict[tuple[int, int], int] = {}
+
+
+def checksum(path: Path) -> int:
+    """Of a file's content, read once however many programs have it mapped."""
+    info = path.stat()
+    which = info.st_dev, info.st_ino
+    if which not in SUMS:
+        SUMS[which] = zlib.crc32(path.read_bytes())
+    return SUMS[which]
+
+
+def mounts() -> list[str]:
+    """Where something is mounted."""
+    points = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return sorted(point for point in points if not any(Path(point).is_relative_to(other) for other in ELSEWHERE))
+
+
+def said(*command: str) -> str:
+    """What a program prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+json.dump(
+    {
+        "paths": paths(),
+        "units": units(),
+        "mounts": mounts(),
+        "users": sorted(str(tuple(one)) for one in pwd.getpwall()),
+        "groups": sorted(str(tuple(one)) for one in grp.getgrall()),
+        "hostname": os.uname().nodename,
+        "machine": Path("/etc/machine-id").read_text().strip(),
+        "sysctl": said("sysctl", "vm.swappiness"),
+        "stale": stale(),
+    },
+    sys.stdout,
+)
