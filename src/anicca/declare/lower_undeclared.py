@@ -43,7 +43,7 @@ RemainAfterExit=yes
 ExecStart=/usr/bin/install -d -m 0700 /nix/persist/.anicca /nix/persist/.anicca/lost /nix/persist/.anicca/lost/%b
 ExecStop=/etc/anicca/bin/anicca lost --remember
 TimeoutStopSec=90
-# Nobody waits longer for a reboot because of it than it takes.
+# Whoever shuts down waits for it.
 Nice=-5
 
 [Install]

@@ -56,5 +56,5 @@ def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
     return [
         f"the baseline is of another {name}: {then[name]}, not {now[name]}"
         for name in NAMED
-        if then.get(name, now[name]) != now[name]
+        if name in then and name in now and then[name] != now[name]
     ]

@@ -13,6 +13,7 @@ import zstandard
 from anicca import process
 from anicca.drift.baseline import open_baseline, read_entries
 from anicca.drift.examine import compare_baselines, compare_to_baseline, save_baseline
+from anicca.drift.facts import differences, facts_of
 from anicca.drift.scan import Options, Scan
 from anicca.errors import AniccaError, RefusedError
 from anicca.store.signature import generate
@@ -141,6 +142,12 @@ def test_one_of_another_architecture_or_root_is_named_as_such(tree: Path, tmp_pa
     notes = compare_to_baseline(other, open_baseline(tmp_path / "b")).notes
     assert "the baseline is of another architecture: amd64, not arm64" in notes
     assert f"the baseline is of another root: {tree}, not {other}" in notes
+
+
+def test_facts_that_an_older_baseline_lacks_are_no_difference(tree: Path, tmp_path: Path) -> None:
+    facts = facts_of(os.fsencode(tree))
+    older = {name: value for name, value in facts.items() if name != "system"}
+    assert differences(older, facts) == differences(facts, older) == differences(older, older) == []
 
 
 def test_a_disk_below_the_root_is_visited_and_what_lies_beneath_it_is_found(tree: Path, tmp_path: Path) -> None:
