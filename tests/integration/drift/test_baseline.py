@@ -144,7 +144,7 @@ def test_one_of_another_architecture_or_root_is_named_as_such(tree: Path, tmp_pa
     assert f"the baseline is of another root: {tree}, not {other}" in notes
 
 
-def test_facts_that_an_older_baseline_lacks_are_no_difference(tree: Path, tmp_path: Path) -> None:
+def test_facts_that_an_older_baseline_lacks_are_no_difference(tree: Path) -> None:
     facts = facts_of(os.fsencode(tree))
     older = {name: value for name, value in facts.items() if name != "system"}
     assert differences(older, facts) == differences(facts, older) == differences(older, older) == []
