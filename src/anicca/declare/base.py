@@ -8,6 +8,7 @@ from anicca.declare.root import F2fs
 from anicca.declare.undeclared import Remember
 
 PACKAGES = {
+    "busybox-static": "the shell of the guard, and most of what it calls",
     "ca-certificates": "programs that check certificates",
     "dbus": "systemd's tools talk over it",
     "dracut": "makes the initrd",

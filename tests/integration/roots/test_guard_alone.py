@@ -22,15 +22,16 @@ pytestmark = [
 
 def guard(directory: Path, parameters: str) -> tuple[dict[str, Any], str]:
     """The guard's facts and what it said to the kernel's log, on a machine without any disk."""
-    for name in ("bin", "root", "run", "disk", "sys"):
+    for name in ("bin", "root", "run", "disk", "sys", "modules", "modules/f2fs"):
         (directory / name).mkdir()
-    for name in ("udevadm", "modprobe"):
-        (directory / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
+    # Debian 12's busybox has no getfattr.
+    for name, status in (("udevadm", 1), ("getfattr", 0)):
+        (directory / "bin" / name).write_text(f"#!/bin/sh\nexit {status}\n")
         (directory / "bin" / name).chmod(0o755)
     (directory / "cmdline").write_text(parameters + "\n")
     (directory / "kmsg").touch()
     process.run(
-        ["unshare", "--mount", "dash", MODULE_DIRECTORY / "guard.sh"],
+        ["unshare", "--mount", "busybox", "sh", MODULE_DIRECTORY / "guard.sh"],
         env={
             "PATH": f"{directory}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "ANICCA_CMDLINE": f"{directory}/cmdline",
@@ -39,6 +40,7 @@ def guard(directory: Path, parameters: str) -> tuple[dict[str, Any], str]:
             "ANICCA_SYSROOT": f"{directory}/root",
             "ANICCA_BY": f"{directory}/disk",
             "ANICCA_SYSFS": f"{directory}/sys",
+            "ANICCA_MODULES": f"{directory}/modules",
         },
         timeout_seconds=120,
     )

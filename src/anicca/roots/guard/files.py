@@ -11,6 +11,7 @@ MODULE_DIRECTORY = Path(__file__).parent / "90anicca"
 """To be copied, under this name, into a tree's `/usr/lib/dracut/modules.d`. The scripts in it are executable."""
 
 TREE_PACKAGES = (
+    "busybox-static",
     "dracut-core",
     "e2fsprogs",
     "f2fs-tools",

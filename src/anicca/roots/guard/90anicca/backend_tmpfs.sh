@@ -1,6 +1,7 @@
 # tmpfs: memory, blank by nature; there is no device. Same functions, same order in each backend.
 # shellcheck shell=sh
-# shellcheck disable=SC2034 # options: the guard reads it
+# shellcheck disable=SC2034 # options, kind: the guard reads them
+kind=tmpfs
 
 # backend_options DECLARED: `options` becomes what to mount with.
 backend_options() {
@@ -30,6 +31,11 @@ backend_minimum() {
 # backend_make DEVICE OPTION…: there is nothing to make.
 backend_make() {
     return 1
+}
+
+# backend_after DEVICE: nothing is left to be done.
+backend_after() {
+    :
 }
 
 # backend_spoil DEVICE NOTE: nothing to spoil.

@@ -6,6 +6,7 @@
 : "${ANICCA_CMDLINE:=/proc/cmdline}" "${ANICCA_RUN:=/run/anicca}" "${ANICCA_SYSROOT:=/sysroot}"
 : "${ANICCA_KMSG:=/dev/kmsg}" "${ANICCA_MOUNTINFO:=/proc/self/mountinfo}" "${ANICCA_UPTIME:=/proc/uptime}"
 : "${ANICCA_SYSFS:=/sys/class/block}" "${ANICCA_BY:=/dev/disk}" "${ANICCA_SYSRQ:=/proc/sysrq-trigger}"
+: "${ANICCA_MODULES:=/sys/module}" "${ANICCA_OSRELEASE:=/proc/sys/kernel/osrelease}"
 export LC_ALL=C
 newline='
 '
@@ -46,13 +47,14 @@ as_seconds() {
 
 # one_line TEXT: `value` becomes TEXT as printable ASCII on one line, at most 300 characters: fit for logs and JSON.
 one_line() {
-    value=$(printf %s "$1" | tr '\n\t' '  ' | tr -c '[:print:]' '?' | cut -c 1-300)
+    value=$(printf %s "$1" | tr '\n\t' '  ' | tr -c ' -~' '?' | cut -c 1-300)
 }
 
 # quoted TEXT: `value` becomes the JSON string of a one-line TEXT.
 quoted() {
-    quoted_rest=$1
-    value=
+    quoted_rest=
+    case $1 in *[\"\\]*) quoted_rest=$1 ;; *) value=$1 ;; esac
+    [ -z "$quoted_rest" ] || value=
     while [ -n "$quoted_rest" ]; do
         quoted_head=${quoted_rest%"${quoted_rest#?}"}
         quoted_rest=${quoted_rest#?}
@@ -78,44 +80,35 @@ await() {
     [ -e "$1" ] || udevadm wait --timeout="$2" "$1" > /dev/null 2>&1
 }
 
-# bounded SECONDS COMMAND…: the command's status, or 124 when it has not ended by then. It runs in a process of its
-# own and is left behind if need be: a process that hangs inside a filesystem cannot be killed, so `timeout` would
-# wait for it for ever.
-bounded() {
-    bounded_limit=$1
-    shift
-    bounded_late=
-    trap 'bounded_late=1' USR1
-    "$@" &
-    bounded_child=$!
-    (
-        trap 'kill "$bounded_sleep" 2> /dev/null; exit' TERM
-        sleep "$bounded_limit" &
-        bounded_sleep=$!
-        wait "$bounded_sleep"
-        kill -USR1 $$
-    ) &
-    bounded_watch=$!
-    wait "$bounded_child"
-    bounded_status=$?
-    kill "$bounded_watch" 2> /dev/null
-    trap '' USR1 # one that comes too late must not end us
-    [ -z "$bounded_late" ] || bounded_status=124
-    return "$bounded_status"
+# mounted TARGET: `value` becomes "TYPE OPTIONS" of the filesystem mounted last on TARGET, `mounted_source` its device;
+# 1 if there is none. The table is taken whole: `read` asks the kernel for each byte.
+mounted() {
+    mounted_table=$(cat "$ANICCA_MOUNTINFO")
+    value=
+    set -f
+    mounted_ifs=$IFS
+    IFS=$newline
+    for mounted_line in $mounted_table; do
+        case $mounted_line in *" $1 "*) ;; *) continue ;; esac
+        IFS=' '
+        # shellcheck disable=SC2086 # its fields
+        mounted_fields "$1" $mounted_line
+    done
+    IFS=$mounted_ifs
+    set +f
+    [ -n "$value" ]
 }
 
-# mounted TARGET: `value` becomes "TYPE OPTIONS" of the filesystem mounted last on TARGET, `mounted_source` its device;
-# 1 if there is none.
-mounted() {
-    value=
-    while read -r _ _ _ _ mounted_point mounted_flags mounted_rest; do
-        [ "$mounted_point" = "$1" ] || continue
-        mounted_rest=${mounted_rest#*- }
-        value="${mounted_rest%% *} $mounted_flags,${mounted_rest##* }"
-        mounted_source=${mounted_rest#* }
-        mounted_source=${mounted_source%% *}
-    done < "$ANICCA_MOUNTINFO"
-    [ -n "$value" ]
+# mounted_fields TARGET FIELD…: takes a line if it is TARGET's: id, parent, device, root, mount point, flags, others, "-",
+# type, source, options.
+mounted_fields() {
+    [ "$6" = "$1" ] || return
+    mounted_flags=$7
+    while [ "$1" != - ]; do
+        shift
+    done
+    value="$2 $mounted_flags,$4"
+    mounted_source=$3
 }
 
 # fall_back: a root in memory, over whatever is there.

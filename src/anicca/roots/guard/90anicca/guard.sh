@@ -1,14 +1,19 @@
-#!/bin/sh
+#!/usr/bin/busybox sh
 # The guard: leaves a blank root mounted on /sysroot, whatever state the last one was left in, and never fails.
 # No fsck here: fsck.f2fs calls healthy roots broken and broken ones healthy. docs/internals/guard.md has the cases.
-# shellcheck disable=SC2317 # `bounded` calls functions by name
+# Its shell is busybox's: most of what it calls is in the shell itself, and costs a fork.
+# shellcheck shell=dash
+# shellcheck disable=SC2317,SC3045 # `bounded` calls functions by name; busybox reads with a time limit
 set -u
 lib=${0%/*}
 # shellcheck source=common.sh
 . "$lib/common.sh"
 root=$ANICCA_SYSROOT
 reasons=$ANICCA_RUN/guard.reasons
+seen=$ANICCA_RUN/guard.seen # what a program has just said: cheaper than a subshell
+# What a volume may begin with, as a line:
 hung="anicca: the filesystem hung at the boot before"
+new="anicca: a new volume"
 
 # because TEXT: notes why this is not an ordinary boot. A file, as most callers run in a bounded process.
 because() {
@@ -16,9 +21,27 @@ because() {
     printf '%s\n' "$value" >> "$reasons"
 }
 
+# bounded SECONDS COMMAND…: the command's status, or 124 when it has not ended by then. It runs in a process of its
+# own and is left behind if need be: a process that hangs inside a filesystem cannot be killed. What it ends with
+# comes through a pipe, numbered, so that one which comes too late is not taken for another's.
+bounded() {
+    bounded_limit=$1
+    bounded_number=$((bounded_number + 1))
+    shift
+    (
+        trap 'printf "%s %s\n" "$bounded_number" "$?" >&9' EXIT
+        "$@"
+    ) &
+    while read -r -t "$bounded_limit" bounded_which bounded_status <&9; do
+        [ "$bounded_which" != "$bounded_number" ] || return "$bounded_status"
+    done
+    return 124
+}
+
 # is_ours: whether the device may be made afresh. The PARTUUID has led here; the partition's name must agree.
 # What has no partition's name (a logical volume) must carry our label, if it carries any.
 is_ours() {
+    [ -n "$device" ] || return 1
     device=$(readlink -f "$device")
     ours_name=
     while IFS='=' read -r ours_key ours_value; do
@@ -36,7 +59,7 @@ is_ours() {
     # Without any name of ours, whatever else it holds is somebody's.
     ours_type=$(blkid -p -s TYPE -o value "$device")
     case $ours_name:$ours_type in
-        anicca-root:* | ":$backend" | :) ;;
+        anicca-root:* | ":$kind" | :) ;;
         *) because "$device holds $ours_type and no name of ours: not touched" && return 1 ;;
     esac
 }
@@ -53,24 +76,23 @@ is_blank() {
         because "not blank: /lost+found has been changed"
         return 1
     fi
-    # tar tells mode, owner, group, ACLs and attributes in one go (attributes would come first, in a record of their
-    # own): name, mode 0755, uid 0, gid 0, size 0, time 0, checksum, type 5. The shell drops the NULs between.
-    blank_header=$(tar --create --no-recursion --format=posix --pax-option=delete=atime,delete=ctime --mtime=@0 \
-        --numeric-owner --xattrs --xattrs-include='*' --acls -C "$root" .)
-    case $blank_header in
-        ./0000755000000000000000000000000000000000000??????' 5ustar'*) ;;
-        *)
-            because "not blank: / has mode, owner and group $(stat -c '%a %u %g' "$root"), or extended attributes"
-            return 1
-            ;;
-    esac
+    { stat -c '%a %u %g' "$root" && getfattr -d "$root"; } > "$seen" 2>&1
+    blank_lines=0
+    while read -r blank_line; do
+        [ "$blank_line" = '755 0 0' ] || blank_lines=1
+    done < "$seen"
+    [ "$blank_lines" != 0 ] || return 0
+    because "not blank: / has mode, owner, group and extended attributes $(cat "$seen")"
+    return 1
 }
 
 # can_write: some damage shows only here, as an error or for ever.
 can_write() {
-    write_said=$(dd if=/dev/zero of="$root/.anicca-probe" bs=4096 count=1 conv=fsync status=none 2>&1 \
-        && rm "$root/.anicca-probe" 2>&1) && return 0
-    because "cannot write: $write_said"
+    {
+        dd if=/dev/zero of="$root/.anicca-probe" bs=4096 count=1 conv=fsync status=none \
+            && rm "$root/.anicca-probe"
+    } > "$seen" 2>&1 && return
+    because "cannot write: $(cat "$seen")"
     return 1
 }
 
@@ -79,8 +101,8 @@ attempt() {
     backend_reset "$device" || return 1
     clock
     attempt_from=$now
-    if ! attempt_said=$(backend_mount "$device" "$root" "$1" 2>&1); then
-        because "mount with $1: $attempt_said"
+    if ! backend_mount "$device" "$root" "$1" > "$seen" 2>&1; then
+        because "mount with $1: $(cat "$seen")"
         return 2
     fi
     clock
@@ -92,16 +114,15 @@ attempt() {
     fi
     is_blank && can_write
 }
-
 # hand_over: 0 with a blank root mounted, 1 if there is none, 124 if the filesystem hangs.
 hand_over() {
-    bounded 60 attempt "$options"
+    bounded "$patience" attempt "$options"
     over=$?
     if [ "$over" = 2 ]; then # perhaps it was one of the options
         over_options=$options
         backend_minimum
         if [ "$options" != "$over_options" ]; then
-            bounded 60 attempt "$options"
+            bounded "$patience" attempt "$options"
             over=$?
         fi
         [ "$over" = 0 ] || options=$over_options
@@ -170,13 +191,17 @@ choose() {
             ;;
     esac
     is_ours || return
-    case $(dd if="$device" bs=256 count=1 status=none | tr -d '\000') in "$hung"*) because "$hung" ;; esac
-    say 3 "the root on $device is made afresh: $(cat "$reasons")"
+    choose_made=made-afresh
+    case $(dd if="$device" bs=256 count=1 status=none | tr -d '\000') in
+        "$hung"*) because "$hung" ;;
+        "$new"*) : > "$reasons" && choose_made=made ;;
+    esac
+    say 4 "the root on $device is made: $(cat "$reasons")"
     bounded 90 make_afresh || return
-    hand_over && outcome=made-afresh
+    hand_over && outcome=$choose_made
 }
 
-# report: what was done, for /run/anicca/guard.json, the console and the journal.
+# report FILE: what was done, for /run/anicca/guard.json, the console and the journal.
 report() {
     mounted "$root" || value='none none'
     [ "$outcome" = fell-back ] || device=$mounted_source
@@ -186,8 +211,7 @@ report() {
     report_options=$value
     quoted "$device"
     report_device=$value
-    one_line "$backend"
-    quoted "$value"
+    quoted "$backend"
     report_backend=$value
     report_reasons=
     report_text=
@@ -202,41 +226,67 @@ report() {
     [ ! -e "$ANICCA_RUN/guard.mount" ] || read -r report_mount < "$ANICCA_RUN/guard.mount"
     as_seconds "$report_mount"
     report_mount=$value
-    clock
-    as_seconds $((now - started - waited))
+    as_seconds "$taken"
     printf '{"root": "%s", "backend": %s, "device": %s, "outcome": "%s", "reasons": [%s], "options": %s, %s}\n' \
         "$report_type" "$report_backend" "$report_device" "$outcome" "$report_reasons" "$report_options" \
         "\"seconds\": $value, \"mount_seconds\": $report_mount, \"waited_seconds\": $report_waited" \
-        > "$ANICCA_RUN/guard.json"
+        > "$1"
     case $outcome in
-        blank) say "$([ -z "$report_text" ] && echo 5 || echo 3)" "the root is blank: $report_type, $value s. $report_text" ;;
+        blank)
+            report_level=5
+            [ -z "$report_text" ] || report_level=3
+            say "$report_level" "the root is blank: $report_type, $value s. $report_text"
+            ;;
+        made) say 5 "the root was made for the first time. $report_text" ;;
         made-afresh) say 3 "THE ROOT WAS MADE AFRESH: $report_text" ;;
         fell-back) say 3 "THE ROOT IS IN MEMORY, the declared one could not be had: $report_text" ;;
     esac
+}
+
+# after: what does not bear on this boot is looked at while it goes on.
+after() {
+    if is_ours && ! backend_after "$device"; then
+        report "$ANICCA_RUN/guard.json.new"
+        mv "$ANICCA_RUN/guard.json.new" "$ANICCA_RUN/guard.json"
+    fi
 }
 
 [ -d "$ANICCA_RUN" ] || mkdir -p "$ANICCA_RUN"
 : > "$reasons"
 clock
 started=$now waited=0 device='' outcome=fell-back
-# While udev looks for disks; one call for all that the kernel would otherwise call for one by one.
-modprobe -a -q f2fs ext4 erofs overlay 2> /dev/null &
-parameter anicca.backend
-backend=${value:-f2fs}
-file=$lib/backend_$backend.sh
-case $backend in *[!a-z0-9]*) file= ;; esac
-if [ ! -e "$file" ]; then
-    because "no such backend here: $backend"
-    file=$lib/backend_tmpfs.sh
-fi
+answers=$ANICCA_RUN/guard.answers bounded_number=0
+[ -p "$answers" ] || mkfifo "$answers"
+exec 9<> "$answers"
 parameter anicca.rootopts
 declared=$value
 parameter anicca.mkfs
 mkfs=$value
+parameter anicca.backend
+backend=${value:-f2fs} argument=
+case $backend in *:*) argument=${backend#*:} backend=${backend%%:*} ;; esac
+file=$lib/backend_$backend.sh
+case $backend$argument in *[!a-z0-9]*) file= ;; esac
+if [ ! -e "$file" ]; then
+    because "no such backend here: $value"
+    one_line "$backend"
+    backend=$value
+    file=$lib/backend_tmpfs.sh
+fi
+patience=60
 # shellcheck source=backend_f2fs.sh
 . "$file"
+# While udev looks for disks; one call for all that the kernel would otherwise call for one by one.
+if [ ! -d "$ANICCA_MODULES/$kind" ]; then
+    /usr/sbin/modprobe -a -q "$kind" ext4 erofs overlay 2> /dev/null &
+fi
 backend_options "$declared"
 [ -s "$reasons" ] || choose
 [ "$outcome" != fell-back ] || bounded 10 fall_back
-report
+clock
+taken=$((now - started - waited))
+report "$ANICCA_RUN/guard.json"
+if [ "$outcome" != fell-back ]; then
+    after &
+fi
 exit 0

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154 # dracut sets its variables
 
 check() {
-    require_binaries mkfs.f2fs e2fsck mount udevadm tar sha256sum || return 1
+    require_binaries busybox mkfs.f2fs e2fsck mount udevadm tar sha256sum || return 1
     return 255
 }
 
@@ -66,10 +66,12 @@ install() {
     # There is no journald here: the kernel's log keeps everything, and the host's journald reads it from there.
     inst_simple "$moddir/system.conf" "/etc/systemd/system.conf.d/anicca.conf"
 
-    # What the scripts call.
-    inst_multiple mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
+    # What the scripts call; most of what the guard calls is in busybox, its shell.
+    inst_multiple busybox mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
         tail sha256sum sh e2fsck mkfs.f2fs
-    for name in common backend_f2fs backend_tmpfs; do
+    # Of other filesystems, what the tree has.
+    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs blkdiscard
+    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh; do
         inst_simple "$moddir/$name.sh" "/usr/lib/anicca/$name.sh"
     done
     for name in guard nix layout digest stop; do

@@ -1,0 +1,53 @@
+# Any filesystem, made anew at every boot: `anicca.backend=afresh:ext4`. Same functions, same order in each backend.
+# shellcheck shell=dash
+# shellcheck disable=SC2034,SC2154 # options, kind, patience: the guard reads them; argument: it sets it
+kind=$argument
+patience=150 # making one takes longer than mounting it
+
+# backend_options DECLARED: `options` becomes what to mount with.
+backend_options() {
+    options=${1:-relatime}
+}
+
+# backend_reset DEVICE: what the last boot left goes with its filesystem.
+backend_reset() {
+    is_ours && make_afresh
+}
+
+# backend_mount DEVICE TARGET OPTIONS
+backend_mount() {
+    mount -t "$kind" -o "rw,$3" "$1" "$2"
+}
+
+# backend_in_force "TYPE OPTIONS": whether the mounted filesystem keeps the promise.
+backend_in_force() {
+    case "$1," in "$kind rw,"*) ;; *) return 1 ;; esac
+}
+
+# backend_minimum: `options` becomes the least that keeps the promise.
+backend_minimum() {
+    options=relatime
+}
+
+# backend_make DEVICE OPTION…: a new filesystem, whatever was there.
+backend_make() {
+    backend_device=$1
+    shift
+    case $kind in
+        ext4) mkfs.ext4 -q -F -L anicca-root "$@" "$backend_device" ;;
+        xfs) mkfs.xfs -q -f -L anicca-root "$@" "$backend_device" ;;
+        f2fs) mkfs.f2fs -q -f -l anicca-root "$@" "$backend_device" ;;
+        btrfs) mkfs.btrfs -q -f -L anicca-root "$@" "$backend_device" ;;
+        *) echo "nothing is known of a filesystem $kind" && return 1 ;;
+    esac
+}
+
+# backend_after DEVICE: nothing is left to be done.
+backend_after() {
+    :
+}
+
+# backend_spoil DEVICE NOTE: what hangs has just been made: making it again is no cure.
+backend_spoil() {
+    return 1
+}

@@ -1,0 +1,219 @@
+"""The guard on real volumes of this machine's kernel: loop devices in a chroot of a Debian 13, a boot in a second.
+
+Only f2fs needs a machine of its own (tests/vm/roots). A boot is the guard in mounts of its own, then what the host
+does with its root; they end with everything still mounted, as when the power is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.vm.roots.guest import make_tree
+
+from anicca import process
+from anicca.roots.guard.files import MODULE_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount"),
+]
+
+MIB = 1 << 20
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+BOOT = r"""
+tree=$1 work=$2 deed=$3
+mkdir -p "$work/root"
+mount --bind "$tree" "$work/root"
+cd "$work/root"
+mount --rbind /dev dev; mount -t proc proc proc; mount -t sysfs sysfs sys; mount -t tmpfs tmpfs run
+mkdir run/guard run/sysroot run/anicca
+mount --bind "$4" run/guard
+cp "$work/cmdline" run/cmdline
+export ANICCA_CMDLINE=/run/cmdline ANICCA_SYSROOT=/run/sysroot ANICCA_KMSG=/run/kmsg ANICCA_SYSRQ=/run/sysrq
+touch run/kmsg
+chroot . busybox sh /run/guard/guard.sh
+sleep 1 # for what it does while the boot goes on
+cat run/anicca/guard.json
+chroot . sh -c 'cd /run/sysroot && find . -printf "%p %M %U:%G\n" && touch x && rm x && eval "$1"' sh "$deed"
+"""
+JUNK = "mkdir -p a/b && echo x > a/b/c && cp /usr/bin/busybox su && chmod 4755 su && chmod 700 . && chown 5:5 . && sync"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A volume in a file, and the kernel command line that names it."""
+
+    tree: Path
+    work: Path
+    volume: Path
+    device: str
+
+    def boot(self, deed: str = ":") -> tuple[dict[str, Any], list[str]]:
+        """The guard's facts, what was on the root it handed over, and then what `deed` said."""
+        argv: list[str | Path] = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            BOOT,
+            "sh",
+            self.tree,
+            self.work,
+            deed,
+            MODULE_DIRECTORY,
+        ]
+        said = process.run(argv, env={"PATH": PATH}, timeout_seconds=120).text.splitlines()
+        return json.loads(said[0]), said[1:]
+
+    def run(self, script: str) -> str:
+        """What a rescue system says to a script, with the volume as $1 and a directory to mount it on as $2."""
+        return self._unshared(f'mkdir -p "$2" && {script}', self.device, self.work / "rescue", self.tree)
+
+    def _unshared(self, script: str, *words: str | Path) -> str:
+        argv: list[str | Path] = ["unshare", "--mount", "sh", "-ec", script, "sh", *words]
+        return process.run(argv, env={"PATH": PATH}, timeout_seconds=120).text
+
+
+@pytest.fixture(scope="session")
+def tree() -> Path:
+    return make_tree()
+
+
+@pytest.fixture
+def make_host(tree: Path, tmp_path: Path) -> Iterator[Callable[..., Host]]:
+    devices = []
+
+    def make(parameters: str, *, mebibytes: int = 400, start: bytes = b"anicca: a new volume\n") -> Host:
+        volume = tmp_path / "volume"
+        with volume.open("wb") as file:
+            file.write(start)
+            file.truncate(mebibytes * MIB)
+        device = process.run(["losetup", "--find", "--show", volume]).text.strip()
+        devices.append(device)
+        (tmp_path / "cmdline").write_text(f"anicca.root={device} {parameters}\n")
+        return Host(tree=tree, work=tmp_path, volume=volume, device=device)
+
+    yield make
+    for device in devices:
+        process.run(["losetup", "--detach", device])
+
+
+KINDS = ("btrfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs")
+SOME = [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.nightly) for kind in KINDS[2:])]
+
+
+def blank(kind: str) -> list[str]:
+    found = [". drwxr-xr-x 0:0"]
+    return [*found, "./lost+found drwx------ 0:0"] if kind == "afresh:ext4" else found
+
+
+def first_outcome(kind: str) -> str:
+    return "made" if kind == "btrfs" else "blank"
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_each_boot_begins_blank(kind: str, make_host: Callable[..., Host]) -> None:
+    host = make_host(f"anicca.backend={kind}")
+    facts, root = host.boot(JUNK)
+    assert (facts["outcome"], facts["reasons"], root) == (first_outcome(kind), [], blank(kind))
+    for _ in range(3):
+        facts, root = host.boot(JUNK)
+        assert (facts["outcome"], facts["reasons"], root) == ("blank", [], blank(kind))
+        assert facts["root"] == kind.rpartition(":")[2]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_root_is_blank_again(kind: str, make_host: Callable[..., Host]) -> None:
+    host = make_host(f"anicca.backend={kind}")
+    host.boot(
+        "dd if=/dev/urandom of=big bs=1M 2> /dev/null; n=0; while true > f$n; do n=$((n + 1)); done 2> /dev/null; sync"
+    )
+    facts, root = host.boot()
+    assert facts["root"] == kind.rpartition(":")[2]
+    assert root == blank(kind)
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_damage_is_made_afresh(kind: str, make_host: Callable[..., Host]) -> None:
+    host = make_host(f"anicca.backend={kind}")
+    host.boot(JUNK)
+    with host.volume.open("r+b") as file:
+        file.write(bytes(2 * MIB))
+    facts, root = host.boot()
+    assert facts["outcome"] == ("made-afresh" if kind == "btrfs" else "blank")
+    assert root == blank(kind)
+    assert host.boot()[0]["outcome"] == "blank"
+
+
+@pytest.mark.nightly
+def test_a_volume_of_somebody_else_is_not_touched(make_host: Callable[..., Host]) -> None:
+    for kind in ("btrfs", "afresh:ext4"):
+        host = make_host(f"anicca.backend={kind}")
+        process.run(["mkfs.ext4", "-q", "-F", "-L", "data", host.volume])
+        before = host.volume.read_bytes()
+        facts, _ = host.boot()
+        assert facts["outcome"] == "fell-back"
+        assert "not touched" in facts["reasons"][0]
+        assert host.volume.read_bytes() == before
+
+
+def test_what_is_nested_goes_too(make_host: Callable[..., Host]) -> None:
+    host = make_host("anicca.backend=btrfs")
+    host.boot()
+    nested = (
+        "for name in a a/b a/b/c d; do btrfs -q subvolume create $name; done; btrfs -q subvolume snapshot -r a e; sync"
+    )
+    host.boot(nested)
+    assert host.boot()[1] == blank("btrfs")
+    left = host.run(
+        'mount -o subvolid=5 "$1" "$2" && ls "$2" "$2/old" && chroot "$3" btrfs --version && find "$2"'
+    ).split()
+    assert not {"a", "b", "c", "d", "e"} & {name.rpartition("/")[2] for name in left}
+
+
+def test_old_roots_are_kept_and_can_be_read(make_host: Callable[..., Host]) -> None:
+    host = make_host("anicca.backend=btrfs anicca.keep=2")
+    for number in range(5):
+        host.boot(f"echo {number} > said; sync")
+    said = host.run('mount -o subvolid=5 "$1" "$2" && cat "$2"/old/*/said').split()
+    assert said[-2:] == ["2", "3"]
+
+
+@pytest.mark.nightly
+def test_of_nothing_but_age_they_go(make_host: Callable[..., Host]) -> None:
+    host = make_host("anicca.backend=btrfs anicca.keep=9,1")
+    for _ in range(2):
+        host.boot("echo x > said; sync")
+    host.run(
+        'mount -o subvolid=5 "$1" "$2" && cd "$2/old" && for name in *; do mv "$name" "1000000000-${name#*-}"; done'
+    )
+    host.boot()
+    left = host.run('mount -o subvolid=5 "$1" "$2" && ls "$2/old"').split()
+    assert len(left) == 1
+    assert not left[0].startswith("1000000000")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "btrfs property set blank ro false; btrfs subvolume delete blank",
+        "btrfs property set blank ro false; touch blank/x",
+    ],
+)
+def test_without_its_blank_subvolume_it_is_made_afresh(deed: str, make_host: Callable[..., Host]) -> None:
+    host = make_host("anicca.backend=btrfs")
+    host.boot()
+    host.run(f'mount --bind "$3" "$2" && mount -o subvolid=5 "$1" "$2/mnt" && chroot "$2" sh -ec "cd /mnt; {deed}"')
+    facts, root = host.boot()
+    assert facts["outcome"] == "made-afresh"
+    assert root == blank("btrfs")

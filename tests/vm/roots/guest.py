@@ -1,0 +1,327 @@
+"""A machine that boots our initrd into a host of one busybox script, which says what it sees and does a deed.
+
+The tree is a Debian 13 with dracut, kept between runs; the initrd is made of it anew, the host in a second. Each
+boot takes as long as kernel and initrd do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anicca import process
+from anicca.debian.archive import find_mirrors
+from anicca.fs import remove_tree
+from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, TREE_PACKAGES, dracut_arguments
+from anicca.vm.lab import KernelFiles, find_kernel
+from anicca.vm.qemu import DirectKernel, Disk, QemuPlan, SerialFile, qemu_argv
+
+MIB = 1 << 20
+NIX_PARTUUID = "11111111-1111-5111-8111-1111111111ab"
+ROOT_PARTUUID = "22222222-2222-5222-8222-2222222222ab"
+NIX_MIB, ROOT_MIB = 64, 256
+BACKEND_PACKAGES = ("btrfs-progs", "nilfs-tools", "xfsprogs")
+ROOT_OFFSET = (1 + NIX_MIB) * MIB
+SYSTEM = "/nix/store/00000000000000000000000000000000-system-test"
+PARAMETERS = (
+    "console=ttyS0 no_timer_check loglevel=5 rw panic=-1 anicca.digest=root anicca.stuck=wait "
+    f"anicca.root=PARTUUID={ROOT_PARTUUID.upper()} anicca.backend=f2fs "
+    "anicca.rootopts=checkpoint=disable,compress_algorithm=zstd,lazytime anicca.mkfs=-O,extra_attr,compression "
+    f"anicca.nix=PARTUUID={NIX_PARTUUID} anicca.system={SYSTEM}"
+)
+PERSIST = """\
+d 0750 5 6 /var/kept
+f 0640 0 0 /var/one file
+d 0700 7 8 /home/user/.keys
+"""
+HOST = r"""#!/bin/busybox sh
+# The whole host. Words go to the second serial port.
+exec < /dev/null > /dev/ttyS1 2>&1
+export PATH=/bin
+for word in $(cat /proc/cmdline); do case $word in deed=*) deed=${word#*=} ;; esac; done
+date +%s%N >> /var/kept/boots
+date +%s%N >> "/var/one file"
+sync
+echo "guard $(cat /run/anicca/guard.json)"
+echo "digest $(cat /run/anicca/digest)"
+echo "machine $(cat /etc/machine-id)"
+echo "kept $(wc -l < /var/kept/boots) $(wc -l < '/var/one file') $(cat /var/kept/seeded)"
+echo "modes $(stat -c %a:%u:%g /var/kept '/var/one file' /home/user/.keys /home/user | tr '\n' ' ')"
+echo "unkept $(cat /run/anicca/unkept 2> /dev/null | tr '\n' ' ')"
+for path in /usr /etc /nix/store; do touch $path/x 2> /dev/null && echo "writable $path"; done
+echo "type $(awk '$2 == "/" {print $3}' /proc/mounts | tail -n 1)"
+junk() {
+    mkdir -p /junk /var/tmp
+    for n in $(seq 200); do echo $n > /junk/$n; done
+    cp /bin/busybox /var/tmp/su; chmod 4755 /var/tmp/su
+    chmod 700 /; chown 5:5 /
+    sync
+}
+case $deed in
+    junk) junk ;;
+    cut)
+        junk
+        ( while :; do dd if=/dev/zero of=/junk/big bs=4096 count=100 conv=fsync 2> /dev/null; done ) &
+        ( while :; do date +%N >> /var/kept/log; sync; done ) &
+        sleep 2
+        echo cut-me
+        sleep 100
+        ;;
+    many)
+        for round in 1 2; do
+            mkdir /many
+            for n in $(seq 3000); do : > /many/$n; done
+            sync; [ $round = 2 ] || rm -r /many; sync
+        done
+        ;;
+    full)
+        dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
+        while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync
+        ;;
+    plant)
+        umount /home/user/.keys
+        rmdir /nix/persist/home/user/.keys
+        ln -s /etc /nix/persist/home/user/.keys
+        chmod 777 /nix/persist/var/kept; chown 9:9 "/nix/persist/var/one file"; sync
+        ;;
+    sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
+esac
+echo end
+umount -a -r 2> /dev/null
+poweroff -f
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word:
+    """What one boot said: the guard's facts, and the host's lines by their first word."""
+
+    guard: dict[str, Any]
+    lines: dict[str, str]
+    console: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where the machine's parts are; `disk` has never been booted."""
+
+    kernel: KernelFiles
+    initrd: Path
+    disk: Path
+
+    def copy(self, directory: Path) -> Path:
+        target = directory / "disk.img"
+        process.run(["cp", "--sparse=always", self.disk, target])
+        return target
+
+    def boot(
+        self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
+    ) -> Word:
+        """Boot, until the host has switched the machine off or (with `cut`) asks for its power to be cut."""
+        text, console, taken = self.run(disk, deed=deed, parameters=parameters, seconds=seconds, cut=cut)
+        lines = {key: rest for key, _, rest in (line.partition(" ") for line in text.splitlines())}
+        assert "end" in lines or (cut and "cut-me" in lines), f"no word from the host\n{console[-6000:]}\n{text}"
+        return Word(guard=json.loads(lines["guard"]), lines=lines, console=console, seconds=taken)
+
+    def run(
+        self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
+    ) -> tuple[str, str, float]:
+        """Boot likewise, or until the initrd gives up; the host's words, the console and the seconds it took."""
+        run = disk.parent
+        console, words = run / "console.log", run / "words"
+        for path in (console, words):
+            path.write_bytes(b"")
+        plan = QemuPlan(
+            name="guard",
+            accelerator="tcg",
+            boot=DirectKernel(
+                kernel=self.kernel.image, initrd=self.initrd, command_line=f"{PARAMETERS} deed={deed} {parameters}"
+            ),
+            disks=(Disk(path=disk),),
+            serials=(SerialFile(path=console), SerialFile(path=words)),
+            memory_mib=768,
+            cpus=1,
+            reboots=False,
+        )
+        started = time.monotonic()
+        child = process.start(["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan)], output=run / "qemu.log")
+        try:
+            while child.poll() is None and time.monotonic() < started + seconds:
+                if cut and b"cut-me" in words.read_bytes():
+                    break
+                if b"THIS HOST CANNOT BOOT" in console.read_bytes():
+                    break
+                time.sleep(0.5)
+        finally:
+            child.kill()
+        text = words.read_text(errors="replace").replace("\r", "")
+        return text, console.read_text(errors="replace"), time.monotonic() - started
+
+
+def make_tree() -> Path:
+    """A Debian 13 with a kernel, dracut and the tools of every backend. Only root can make one with its owners."""
+    packages = sorted({*TREE_PACKAGES, *BACKEND_PACKAGES, "linux-image-amd64", "udev"})
+    cache = Path(os.environ.get("ANICCA_TEST_CACHE") or Path.home() / ".cache/anicca-tests")
+    tree = cache / f"dracut-tree-{hashlib.sha256(repr(packages).encode()).hexdigest()[:16]}"
+    if not tree.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = cache / f".{tree.name}.{os.getpid()}"
+        process.run(
+            [
+                *("mmdebstrap", "--variant=essential", f"--include={','.join(packages)}"),
+                *("--aptopt=APT::Install-Recommends 0", "trixie", partial, find_mirrors().bases["debian"]),
+            ],
+            timeout_seconds=900,
+        )
+        partial.rename(tree)
+    return tree
+
+
+def make_initrd(tree: Path, output: Path) -> None:
+    """As the system layer does: our module in the tree, dracut in a chroot of it. In mounts of its own."""
+    kernel = find_kernel(tree)
+    work = output.parent / "initrd-work"
+    for name in ("upper", "work", "root"):
+        (work / name).mkdir(parents=True)
+    module = work / "upper/usr/lib/dracut/modules.d/90anicca"
+    module.parent.mkdir(parents=True)
+    shutil.copytree(MODULE_DIRECTORY, module)
+    (work / "upper/scratch").mkdir()
+    script = """set -e
+mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
+mount -t proc proc "$2/root/proc"
+mount --rbind /dev "$2/root/dev"
+root=$2/root; shift 2
+exec chroot "$root" "$@"
+"""
+    arguments = dracut_arguments(kernel.modules.name, "/scratch/initrd", scratch="/scratch")
+    process.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", tree, work, *arguments],
+        env={**ENVIRONMENT, "PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1700000000"},
+        timeout_seconds=300,
+    )
+    shutil.copyfile(work / "upper/scratch/initrd", output)
+    remove_tree(work)
+
+
+def make_host(store: Path, work: Path) -> None:
+    """The system object of the busybox host, under a directory that stands for /nix/store."""
+    system = store / Path(SYSTEM).name
+    (system / "layout").mkdir(parents=True)
+    (system / "layout/persist").write_text(PERSIST)
+    usr, etc, seed = work / "tree/usr", work / "etc", work / "seed"
+    (usr / "bin").mkdir(parents=True)
+    (usr / "sbin").mkdir()
+    (usr / "lib").mkdir()
+    (usr / "lib/os-release").write_text("ID=test\n")
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    shutil.copy(busybox, usr / "bin/busybox")
+    listed = process.run([busybox, "--list"]).text.split()
+    for name in listed:
+        if name != "busybox":
+            (usr / "bin" / name).symlink_to("busybox")
+    (usr / "sbin/init").write_text(HOST)
+    (usr / "sbin/init").chmod(0o755)
+    etc.mkdir()
+    (etc / "machine-id").symlink_to("/run/anicca/machine-id")
+    (etc / "os-release").symlink_to("../usr/lib/os-release")
+    for name in ("dev", "proc", "sys", "run", "tmp", "usr", "etc", "nix", "var/kept", "home/user"):
+        (seed / name).mkdir(parents=True)
+    (seed / "var/kept/seeded").write_text("seed\n")
+    os.chown(seed / "home/user", 7, 8)
+    os.setxattr(seed / "home/user", "user.mark", b"kept")
+    for name in ("bin", "sbin", "lib"):
+        (seed / name).symlink_to(f"usr/{name}")
+    # Through links, as in a real store.
+    for name, source in (("tree", work / "tree"), ("etc", etc), ("seed", seed)):
+        image = store / f"{name}-image"
+        process.run(["mkfs.erofs", "--quiet", "-T0", image, source])
+        (system / f"{name}.erofs").symlink_to(f"/nix/store/{image.name}")
+
+
+def make_disk(output: Path, work: Path) -> None:
+    stage = work / "nix"
+    (stage / "store").mkdir(parents=True)
+    make_host(stage / "store", work)
+    with output.open("wb") as file:
+        file.truncate((NIX_MIB + ROOT_MIB + 2) * MIB)
+    sectors = MIB // 512
+    table = (
+        "label: gpt\n"
+        f'start={sectors}, size={NIX_MIB * sectors}, uuid={NIX_PARTUUID}, name="anicca-nix"\n'
+        f'start={(1 + NIX_MIB) * sectors}, size={ROOT_MIB * sectors}, uuid={ROOT_PARTUUID}, name="anicca-root"\n'
+    )
+    process.run(["sfdisk", "--quiet", output], stdin=table.encode())
+    nix, root = work / "nix.img", work / "root.img"
+    process.run(["mke2fs", "-q", "-t", "ext4", "-L", "anicca-nix", "-d", stage, nix, f"{NIX_MIB}m"])
+    with root.open("wb") as file:
+        file.truncate(ROOT_MIB * MIB)
+    process.run(["mkfs.f2fs", "-q", "-f", "-l", "anicca-root", "-O", "extra_attr,compression", root])
+    for image, offset in ((nix, MIB), (root, ROOT_OFFSET)):
+        process.run(
+            [
+                "dd",
+                f"if={image}",
+                f"of={output}",
+                "bs=1M",
+                f"seek={offset // MIB}",
+                "conv=notrunc,sparse",
+                "status=none",
+            ]
+        )
+
+
+def make_machine(work: Path) -> Bench:
+    """All the parts of the machine, made in an empty directory."""
+    tree = make_tree()
+    make_initrd(tree, work / "initrd")
+    (work / "host").mkdir()
+    make_disk(work / "disk.img", work / "host")
+    return Bench(kernel=find_kernel(tree), initrd=work / "initrd", disk=work / "disk.img")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """The f2fs volume inside a disk's file. Layout: include/linux/f2fs_fs.h, little-endian, the superblock at 1024."""
+
+    disk: Path
+    blocks: dict[str, int] = field(default_factory=dict)
+
+    def read(self, block: int, count: int = 1) -> bytes:
+        with self.disk.open("rb") as file:
+            file.seek(ROOT_OFFSET + block * 4096)
+            return file.read(count * 4096)
+
+    def write(self, block: int, content: bytes) -> None:
+        with self.disk.open("r+b") as file:
+            file.seek(ROOT_OFFSET + block * 4096)
+            file.write(content)
+
+    def area(self, name: str) -> tuple[int, int]:
+        """The first block of an area, and how many blocks it has: cp, sit, nat, ssa, main."""
+        order = ("cp", "sit", "nat", "ssa", "main")
+        superblock = self.read(0)[1024:]
+        assert superblock[:4] == b"\x10\x20\xf5\xf2"
+        segments = struct.unpack_from("<5I", superblock, 52)
+        starts = struct.unpack_from("<5I", superblock, 76)
+        at = order.index(name)
+        return starts[at], segments[at] * 512
+
+    def active_pack(self) -> tuple[int, int]:
+        """First block and length of the checkpoint pack with the higher version."""
+        first, _ = self.area("cp")
+        packs = []
+        for block in (first, first + 512):
+            head = self.read(block)
+            packs.append((struct.unpack_from("<Q", head)[0], block, struct.unpack_from("<I", head, 136)[0]))
+        _, block, length = max(packs)
+        return block, length
