@@ -20,11 +20,13 @@ from anicca.declare.host import (
 )
 from anicca.declare.network import Dhcp, Static, Unmanaged
 from anicca.declare.rank import default, force
-from anicca.declare.root import F2fs, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Tmpfs
 from anicca.declare.undeclared import Remember, Rule
 
 __all__ = [
     "Absent",
+    "Afresh",
+    "Btrfs",
     "Dhcp",
     "Directory",
     "Disk",

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from anicca.declare.ids import check_ids
 from anicca.declare.merge import SHOWN_CHARACTERS
 from anicca.declare.network import Network, Static, Unmanaged
 from anicca.declare.paths import check_files, check_persist, fault_at, warn_paths
-from anicca.declare.root import Tmpfs
+from anicca.declare.root import (
+    Afresh,
+    AfreshFilesystem,
+    Btrfs,
+    BtrfsCompression,
+    F2fs,
+    F2fsCompression,
+    F2fsForgetting,
+    Root,
+    Tmpfs,
+)
+from anicca.declare.spec import FileSpec
 from anicca.errors import Fault
 
 if TYPE_CHECKING:
@@ -27,7 +38,6 @@ LONGEST_HOST_NAME = 63
 LONGEST_USER_NAME = 32
 LEAST_ESP = 64 << 20
 LEAST_NIX = 1 << 30
-LEAST_ROOT = 128 << 20
 
 RESERVED_PARAMETERS = {
     "ro": "the root is always mounted for writing: it is blank",
@@ -37,6 +47,8 @@ RESERVED_PARAMETERS = {
     "rootfstype": "the root is what the declaration says in root",
     "init": "the init is systemd",
     "rdinit": "the initrd's init is systemd",
+    "resume": "what memory holds of the root would not fit the root, which is reset",
+    "resume_offset": "as above",
     "systemd.firstboot": "it is off: no boot here is a first one to systemd",
     "systemd.condition_needs_update": "it is off: /etc and /usr are never updated in place",
     "systemd.machine_id": "each machine makes its own and keeps it",
@@ -72,6 +84,8 @@ def check(spec: Spec) -> tuple[list[Fault], list[Fault]]:
         *check_persist(spec),
         *_check_units(spec),
         *_check_root(spec),
+        *_check_sizes(spec),
+        *_check_swap(spec),
     ]
     return faults, [*warn_paths(spec), *_warn_accounts(spec)]
 
@@ -260,20 +274,60 @@ def _check_units(spec: Spec) -> Iterator[Fault]:
 
 
 def _check_root(spec: Spec) -> Iterator[Fault]:
-    if isinstance(spec.root, Tmpfs):
-        if not _TMPFS_SIZE.fullmatch(spec.root.size):
-            yield fault_at(spec, "root", f"{spec.root.size!r} is not the size of a tmpfs", "such as 50% or 2G")
-    elif spec.root.compress_algorithm not in ("zstd", "lz4", "lzo", "lzo-rle", None):
-        hint = "zstd, lz4, lzo, lzo-rle or None"
-        yield fault_at(spec, "root", f"f2fs does not compress with {spec.root.compress_algorithm!r}", hint)
+    for name, value, allowed in _root_choices(spec.root):
+        if value not in allowed:
+            message = f"{type(spec.root).__name__}: {name} is {value!r}"
+            yield fault_at(spec, "root", message, " or ".join(str(choice) for choice in allowed))
+    match spec.root:
+        case Tmpfs():
+            if not _TMPFS_SIZE.fullmatch(spec.root.size):
+                yield fault_at(spec, "root", f"{spec.root.size!r} is not the size of a tmpfs", "such as 50% or 2G")
+        case F2fs():
+            if spec.root.compress and spec.root.compress_algorithm is None:
+                yield fault_at(spec, "root", "F2fs: compress without a compress_algorithm", "zstd or lz4")
+        case Btrfs():
+            if spec.root.keep < 0 or (spec.root.keep_days or 0) < 0:
+                yield fault_at(spec, "root", "Btrfs: keep and keep_days are numbers from 0 on")
+
+
+def _check_sizes(spec: Spec) -> Iterator[Fault]:
     sizes = [("esp", spec.disk.esp_bytes, LEAST_ESP), ("nix", spec.disk.nix_bytes, LEAST_NIX)]
-    if not isinstance(spec.root, Tmpfs):
-        sizes.append(("root", spec.disk.root_bytes, LEAST_ROOT))
+    if spec.root.least_bytes:
+        sizes.append(("root", spec.disk.root_bytes, spec.root.least_bytes))
     for name, size, least in sizes:
         if size < least:
             yield fault_at(spec, f"disk.{name}", f"disk.{name} is {size} bytes", f"at least {least >> 20}M is needed")
         elif size % (1 << 20):
             yield fault_at(spec, f"disk.{name}", f"disk.{name} is {size} bytes", "make it whole mebibytes")
+
+
+def _check_swap(spec: Spec) -> Iterator[Fault]:
+    """Swap in a file of the root: it is gone at the next boot, with what a reset root cannot take back."""
+    kept = (*tuple(f"{persisted.path}/" for persisted in spec.persist), "/nix/")
+    found: list[tuple[str, str]] = []
+    for unit in spec.units:
+        if unit.name.endswith(".swap") and unit.state != "masked":
+            found += [(f"units[{unit.name}]", path) for path in re.findall(r"(?m)^What=\s*(/\S+)", unit.content or "")]
+    for entry in spec.files:
+        if isinstance(entry, FileSpec) and entry.path == "/etc/fstab":
+            text = entry.content.decode(errors="replace")
+            found += [(f"files[{entry.path}]", path) for path in re.findall(r"(?m)^(/\S+)\s+\S+\s+swap\b", text)]
+    for option, path in found:
+        if path.startswith("/") and not path.startswith(("/dev/", *kept)):
+            message = f"{path} is to be swap, and lies on the root, which forgets it"
+            yield fault_at(spec, option, message, "name a partition, or a file below a persisted path")
+
+
+def _root_choices(root: Root) -> Iterator[tuple[str, object, tuple[object, ...]]]:
+    """Options of which only some values mean something: mypy says so too, to those who ask it."""
+    match root:
+        case F2fs():
+            yield "compress_algorithm", root.compress_algorithm, (*get_args(F2fsCompression), None)
+            yield "forget", root.forget, get_args(F2fsForgetting)
+        case Btrfs():
+            yield "compress", root.compress, (*get_args(BtrfsCompression), None)
+        case Afresh():
+            yield "filesystem", root.filesystem, get_args(AfreshFilesystem)
 
 
 def _shorten(text: str) -> str:

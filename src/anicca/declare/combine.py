@@ -22,7 +22,7 @@ from anicca.declare.lower_undeclared import check_remember, check_rules, remembe
 from anicca.declare.merge import present, single
 from anicca.declare.network import Dhcp
 from anicca.declare.rank import Rank
-from anicca.declare.root import F2fs, Root, Tmpfs
+from anicca.declare.root import F2fs, Root
 from anicca.declare.sayings import Sayings, as_said
 from anicca.declare.services.tool import LINK
 from anicca.declare.spec import (
@@ -113,7 +113,7 @@ def _settle(sayings: Sayings, host: Host) -> Spec:
         architecture=host.architecture,
         components=tuple(sorted({"main", *present(sayings.components.settle(ledger))})),
         kernel=Kernel(package=kernel, parameters=tuple(text for texts in parameters.values() for text in texts)),
-        packages=tuple(sorted({kernel, *present(packages)})),
+        packages=tuple(sorted({kernel, *present(packages), *root.packages})),
         users=users,
         groups=_settle_groups(sayings, users),
         files=tuple(entry_spec(path, entry) for (path,), entry in files.items()),
@@ -216,7 +216,7 @@ def _settle_disk(sayings: Sayings, root: Root) -> DiskSpec:
     return DiskSpec(
         esp_bytes=sizes.get(("esp",), 0),
         nix_bytes=sizes.get(("nix",), 0),
-        root_bytes=0 if isinstance(root, Tmpfs) else sizes.get(("root",), 0),
+        root_bytes=sizes.get(("root",), 0) if root.least_bytes else 0,
     )
 
 

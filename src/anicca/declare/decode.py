@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from anicca.declare.root import F2fs, Root, Tmpfs
+from anicca.declare.root import ROOTS, Root
 from anicca.declare.spec import (
     DirectorySpec,
     DiskSpec,
@@ -87,9 +87,9 @@ def _entry(path: str, value: dict[str, Any]) -> EntrySpec:
 
 
 def _root(value: dict[str, Any]) -> Root:
-    backend = value["backend"]
-    if backend == F2fs.backend:
-        return F2fs(compress_algorithm=value["compress_algorithm"], lazytime=value["lazytime"])
-    if backend == Tmpfs.backend:
-        return Tmpfs(size=value["size"])
+    options = dict(value)
+    backend = options.pop("backend")
+    for root in ROOTS:
+        if root.backend == backend:
+            return root(**options)
     raise ValueError(f"not a spec: the root's backend is {backend!r}")

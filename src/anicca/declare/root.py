@@ -1,7 +1,7 @@
 """What the root can be: each backend with exactly the options that cannot break its promise.
 
 A root on f2fs without `checkpoint=disable` cannot be written down here. What the initrd does with these is
-`anicca.roots`'s.
+`anicca.roots`'s; each has the same properties in the same order.
 """
 
 from __future__ import annotations
@@ -13,6 +13,19 @@ from anicca.declare.location import here
 from anicca.errors import Place  # noqa: TC001 (a field's type)
 
 F2fsCompression = Literal["zstd", "lz4", "lzo", "lzo-rle"]
+F2fsForgetting = Literal["revert", "erase"]
+BtrfsCompression = Literal["zstd", "lzo", "zlib"]
+AfreshFilesystem = Literal["ext4", "xfs", "f2fs", "btrfs"]
+
+MIB = 1 << 20
+
+AFRESH: tuple[tuple[AfreshFilesystem, str, int], ...] = (
+    ("ext4", "e2fsprogs", 64 * MIB),
+    ("xfs", "xfsprogs", 320 * MIB),
+    ("f2fs", "f2fs-tools", 128 * MIB),
+    ("btrfs", "btrfs-progs", 256 * MIB),
+)
+"""What can be made anew at every boot: the Debian package that does, and the least that it makes one of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +36,17 @@ class F2fs:
 
     compress_algorithm: F2fsCompression | None = "zstd"
     """What files marked for compression (`chattr +c`) are compressed with."""
+    compress: bool = False
+    """Compress every file: fewer writes, not more room; costs time where files are changed in place."""
     lazytime: bool = True
+    forget: F2fsForgetting = "revert"
+    """`erase`: overwrite or discard the whole volume at every boot. Else what is forgotten lies in free blocks."""
     declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def guard_backend(self) -> str:
+        """What `anicca.backend=` on the kernel command line says."""
+        return self.backend
 
     @property
     def mount_options(self) -> str:
@@ -32,6 +54,8 @@ class F2fs:
         options = ["checkpoint=disable"]
         if self.compress_algorithm is not None:
             options.append(f"compress_algorithm={self.compress_algorithm}")
+            if self.compress:
+                options.append("compress_extension=*")
         if self.lazytime:
             options.append("lazytime")
         return ",".join(options)
@@ -40,6 +64,107 @@ class F2fs:
     def mkfs_arguments(self) -> tuple[str, ...]:
         """What `mkfs.f2fs` is told besides the device and the label."""
         return ("-O", "extra_attr" if self.compress_algorithm is None else "extra_attr,compression")
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """What else the guard is told on the kernel command line."""
+        return ("anicca.forget=erase",) if self.forget == "erase" else ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages that the initrd takes its programs from."""
+        return ("f2fs-tools",)
+
+    @property
+    def least_bytes(self) -> int:
+        """The smallest volume that does; 0 where the root has none."""
+        return 128 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Btrfs:
+    """A root on btrfs: each boot has a new snapshot of a blank subvolume; the one before goes, or is kept a while."""
+
+    backend: ClassVar[str] = "btrfs"
+
+    compress: BtrfsCompression | None = "zstd"
+    keep: int = 0
+    """How many roots of earlier boots are kept, below `old` on the volume's top level (`mount -o subvolid=5`)."""
+    keep_days: int | None = None
+    """And for how long; None: until newer ones take their place."""
+    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def guard_backend(self) -> str:
+        """What `anicca.backend=` on the kernel command line says."""
+        return self.backend
+
+    @property
+    def mount_options(self) -> str:
+        """The options of every mount of this root, as in fstab."""
+        return "noatime" if self.compress is None else f"noatime,compress={self.compress}"
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """What `mkfs.btrfs` is told besides the device and the label."""
+        return ()
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """What else the guard is told on the kernel command line."""
+        if self.keep == 0:
+            return ()
+        return (f"anicca.keep={self.keep}" + ("" if self.keep_days is None else f",{self.keep_days}"),)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages that the initrd takes its programs from."""
+        return ("btrfs-progs",)
+
+    @property
+    def least_bytes(self) -> int:
+        """The smallest volume that does; 0 where the root has none."""
+        return 256 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Afresh:
+    """A root on any of these filesystems, made anew at every boot: the simplest on a disk, and the slowest to boot."""
+
+    backend: ClassVar[str] = "afresh"
+
+    filesystem: AfreshFilesystem
+    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
+
+    @property
+    def guard_backend(self) -> str:
+        """What `anicca.backend=` on the kernel command line says."""
+        return f"{self.backend}:{self.filesystem}"
+
+    @property
+    def mount_options(self) -> str:
+        """The options of every mount of this root, as in fstab."""
+        return "noatime"
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """What mkfs is told besides the device and the label. A journal is of no use to what is thrown away."""
+        return ("-O", "^has_journal") if self.filesystem == "ext4" else ()
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """What else the guard is told on the kernel command line."""
+        return ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages that the initrd takes its programs from."""
+        return tuple(package for name, package, _ in AFRESH if name == self.filesystem)
+
+    @property
+    def least_bytes(self) -> int:
+        """The smallest volume that does; 0 where the root has none. mkfs.xfs makes none below 300 MB."""
+        return next((least for name, _, least in AFRESH if name == self.filesystem), 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +178,11 @@ class Tmpfs:
     declared_at: Place = field(default_factory=here, compare=False, repr=False)
 
     @property
+    def guard_backend(self) -> str:
+        """What `anicca.backend=` on the kernel command line says."""
+        return self.backend
+
+    @property
     def mount_options(self) -> str:
         """The options of its mount, as in fstab."""
         return f"size={self.size},mode=0755"
@@ -62,5 +192,21 @@ class Tmpfs:
         """Nothing: there is no filesystem to make."""
         return ()
 
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """What else the guard is told on the kernel command line."""
+        return ()
 
-Root = F2fs | Tmpfs
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Nothing: the kernel does it all."""
+        return ()
+
+    @property
+    def least_bytes(self) -> int:
+        """It has no volume."""
+        return 0
+
+
+Root = F2fs | Btrfs | Afresh | Tmpfs
+ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Tmpfs)

@@ -10,7 +10,7 @@ from anicca.declare.host import Absent, Directory, Disk, Entry, File, Group, Hos
 from anicca.declare.merge import Ledger, Option, show_value
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 from anicca.declare.rank import Rank, Ranked, weigh
-from anicca.declare.root import F2fs, Root, Tmpfs
+from anicca.declare.root import ROOTS, Afresh, Btrfs, F2fs, Root, Tmpfs
 from anicca.declare.size import parse_size
 from anicca.declare.spec import PersistKind, UnitState
 from anicca.declare.undeclared import Remember, Rule, RuleKind
@@ -46,7 +46,9 @@ FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
         "dns": (list, tuple),
         "interfaces": (list, tuple),
     },
-    F2fs: {"compress_algorithm": (str, NoneType), "lazytime": (bool,)},
+    F2fs: {"compress_algorithm": (str, NoneType), "compress": (bool,), "lazytime": (bool,), "forget": (str,)},
+    Btrfs: {"compress": (str, NoneType), "keep": (int,), "keep_days": (int, NoneType)},
+    Afresh: {"filesystem": (str,)},
     Tmpfs: {"size": (str,)},
     Rule: {"path": (str,), "kind": (str,), "why": (str,)},
     Remember: {"size": (str,), "file": (str,), "days": (int,)},
@@ -60,7 +62,7 @@ SCALARS: dict[str, tuple[type, ...]] = {
     "locale": (str,),
     "snapshot": (str,),
     "network": (Dhcp, Static, Unmanaged),
-    "root": (F2fs, Tmpfs),
+    "root": ROOTS,
     "disk": (Disk,),
     "remember": (Remember,),
 }

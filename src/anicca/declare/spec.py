@@ -10,15 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, assert_never
-
-from anicca.declare.root import F2fs, Root, Tmpfs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anicca.declare.root import Root
     from anicca.errors import Fault, Place
 
 UnitState = Literal["enabled", "disabled", "masked", "static"]
@@ -248,10 +247,5 @@ def _entry(entry: EntrySpec) -> dict[str, Any]:
 
 
 def _root(root: Root) -> dict[str, Any]:
-    match root:
-        case F2fs():
-            return {"backend": "f2fs", "compress_algorithm": root.compress_algorithm, "lazytime": root.lazytime}
-        case Tmpfs():
-            return {"backend": "tmpfs", "size": root.size}
-        case _:
-            assert_never(root)
+    said = {each.name: getattr(root, each.name) for each in fields(root) if each.name != "declared_at"}
+    return {"backend": root.backend, **said}

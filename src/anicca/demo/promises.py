@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from anicca.declare.root import F2fs, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Tmpfs
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ def _system(spec: Spec) -> Iterable[Promise]:
                     question=f"findmnt -n -o OPTIONS / | grep -o compress_algorithm={spec.root.compress_algorithm}",
                     answer=f"compress_algorithm={spec.root.compress_algorithm}",
                 )
+        case Btrfs():
+            yield Promise(sentence="/ is btrfs", question="findmnt -n -o FSTYPE,FSROOT /", answer="btrfs  /root")
+        case Afresh():
+            yield Promise(
+                sentence=f"/ is {spec.root.filesystem}", question="findmnt -n -o FSTYPE /", answer=spec.root.filesystem
+            )
         case Tmpfs():
             yield Promise(sentence="/ is in memory", question="findmnt -n -o FSTYPE /", answer="tmpfs")
         case _:

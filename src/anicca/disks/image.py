@@ -25,6 +25,7 @@ from anicca.disks.plan import (
     MakeNix,
     MakeRoot,
     MakeTable,
+    MarkRoot,
     plan_steps,
     table_script,
 )
@@ -42,6 +43,9 @@ FAT_EPOCH_SECONDS = 315_532_800
 """1980-01-01, the first time that FAT can tell: every file on the ESP has it."""
 STORE_EPOCH_SECONDS = 1
 """The mtime of everything in a store, by Nix's rule; also the time that mke2fs takes for now."""
+
+NEW_VOLUME = "anicca: a new volume"
+"""As in the guard (`anicca.roots`, which layers keep us from): tests compare the two."""
 
 _COPY_BYTES = 1 << 20
 
@@ -107,6 +111,8 @@ def write_image(
                     _make_nix(step, disk, nix_root, tools)
                 case MakeRoot():
                     _make_root(step, disk, work, tools)
+                case MarkRoot():
+                    _mark_root(step, disk)
                 case _:
                     assert_never(step)
             report(Advanced(task="image", done=done, note=str(step)))
@@ -209,6 +215,13 @@ def _make_root(step: MakeRoot, disk: Path, work: Path, tools: Tools) -> None:
     )
     _copy_data(alone, disk, step.partition.start_bytes)
     alone.unlink()
+
+
+def _mark_root(step: MarkRoot, disk: Path) -> None:
+    """The line that the guard knows a new volume by."""
+    with disk.open("r+b") as file:
+        file.seek(step.partition.start_bytes)
+        file.write(f"{NEW_VOLUME}\n".encode())
 
 
 def _sparse_file(path: Path, size_bytes: int) -> Path:

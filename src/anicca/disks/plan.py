@@ -9,6 +9,8 @@ from typing import Literal
 from anicca.errors import DeclarationError, Fault, Place
 
 Role = Literal["esp", "nix", "root"]
+Filesystem = Literal["vfat", "ext4", "f2fs", "none"]
+"""`none`: made by the guard at the first boot."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -54,7 +56,7 @@ class PartitionPlan:
     uuid: uuid.UUID
     start_bytes: int
     size_bytes: int
-    filesystem: Literal["vfat", "ext4", "f2fs"]
+    filesystem: Filesystem
     filesystem_id: str
     """A UUID for the filesystem too; FAT takes its first 32 bits, f2fs none."""
 
@@ -131,7 +133,17 @@ class MakeRoot:
         )
 
 
-Step = MakeTable | MakeEsp | MakeNix | MakeRoot
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkRoot:
+    """A line that tells the guard that there is nothing yet."""
+
+    partition: PartitionPlan
+
+    def __str__(self) -> str:
+        return f"leave {self.partition.label} to be made at the first boot"
+
+
+Step = MakeTable | MakeEsp | MakeNix | MakeRoot | MarkRoot
 
 
 def plan_disk(
@@ -140,6 +152,7 @@ def plan_disk(
     esp_bytes: int,
     nix_bytes: int,
     root_bytes: int | None,
+    root_filesystem: Literal["f2fs", "none"] = "f2fs",
     root_mkfs_options: tuple[str, ...] = ("-O", "extra_attr,compression"),
     contents: Contents,
     declared_at: tuple[Place, ...] = (),
@@ -160,12 +173,12 @@ def plan_disk(
     ]
     if faults:
         raise DeclarationError(*faults)
-    sizes: list[tuple[Role, int, Literal["vfat", "ext4", "f2fs"]]] = [
+    sizes: list[tuple[Role, int, Filesystem]] = [
         ("esp", esp_bytes, "vfat"),
         ("nix", nix_bytes, "ext4"),
     ]
     if root_bytes:
-        sizes.append(("root", root_bytes, "f2fs"))
+        sizes.append(("root", root_bytes, root_filesystem))
     start = ALIGNMENT_BYTES
     partitions = []
     for role, size, filesystem in sizes:
@@ -202,6 +215,8 @@ def plan_steps(plan: DiskPlan) -> tuple[Step, ...]:
                 steps.append(MakeEsp(partition=partition))
             case "nix":
                 steps.append(MakeNix(partition=partition))
+            case "root" if partition.filesystem == "none":
+                steps.append(MarkRoot(partition=partition))
             case "root":
                 steps.append(MakeRoot(partition=partition, options=plan.root_mkfs_options))
     return tuple(steps)
@@ -254,7 +269,7 @@ def _least_sizes(
         ),
     ]
     if root_bytes:
-        least.append(("root", root_bytes, MINIMUM_ROOT_BYTES, "for an f2fs root"))
+        least.append(("root", root_bytes, MINIMUM_ROOT_BYTES, "for a root"))
     return least
 
 

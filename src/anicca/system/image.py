@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca import __version__, events
+from anicca.declare.root import F2fs
 from anicca.disks.esp import BOOT_MANAGER_IN_TREE, BootEntry, esp_files
 from anicca.disks.image import measure_contents, read_boot_file, write_image
 from anicca.disks.plan import DiskPlan, plan_disk
@@ -57,6 +58,7 @@ def make_image(
             esp_bytes=spec.disk.esp_bytes,
             nix_bytes=spec.disk.nix_bytes,
             root_bytes=spec.disk.root_bytes or None,
+            root_filesystem="f2fs" if isinstance(spec.root, F2fs) else "none",
             root_mkfs_options=spec.root.mkfs_arguments,
             contents=measure_contents(nix_root=nix_root, esp_files=files),
             declared_at=spec.origins.get("disk", ()),

@@ -87,9 +87,10 @@ def parameters(spec: Spec) -> tuple[str, ...]:
         # A kernel that panics must not stay where nobody can reach it.
         "panic=30",
         *devices,
-        f"anicca.backend={spec.root.backend}",
+        f"anicca.backend={spec.root.guard_backend}",
         f"anicca.rootopts={spec.root.mount_options}",
         *((f"anicca.mkfs={mkfs}",) if mkfs else ()),
+        *spec.root.guard_parameters,
         f"anicca.nix=PARTUUID={partition_uuid(spec.name, 'nix')}",
         *spec.kernel.parameters,
     )

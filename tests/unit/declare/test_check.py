@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from anicca.declare import (
+    Afresh,
+    Btrfs,
     Dhcp,
     Directory,
     Disk,
@@ -251,8 +253,39 @@ def test_parameters_that_contradict_the_boot_are_refused(parameter: str, hint: s
         (Host(name="h", root=Tmpfs(size="lots")), "'lots' is not the size of a tmpfs", "such as 50% or 2G"),
         (
             Host(name="h", root=F2fs(compress_algorithm="gzip")),  # type: ignore[arg-type]
-            "f2fs does not compress with 'gzip'",
-            "zstd, lz4, lzo, lzo-rle or None",
+            "F2fs: compress_algorithm is 'gzip'",
+            "zstd or lz4 or lzo or lzo-rle or None",
+        ),
+        (
+            Host(name="h", root=Afresh("ntfs")),  # type: ignore[arg-type]
+            "Afresh: filesystem is 'ntfs'",
+            "ext4 or xfs or f2fs or btrfs",
+        ),
+        (
+            Host(name="h", root=F2fs(compress=True, compress_algorithm=None)),
+            "F2fs: compress without a compress_algorithm",
+            "zstd or lz4",
+        ),
+        (Host(name="h", root=Btrfs(keep=-1)), "Btrfs: keep and keep_days are numbers from 0 on", None),
+        (
+            Host(name="h", root=Afresh("xfs"), disk=Disk(root="200M")),
+            "disk.root is 209715200 bytes",
+            "at least 320M is needed",
+        ),
+        (
+            Host(name="h", kernel_parameters=["resume=UUID=1"]),
+            "'resume=UUID=1' is not for declarations to say",
+            "what memory holds of the root would not fit the root, which is reset",
+        ),
+        (
+            Host(name="h", units=[Unit("var-swap.swap", "[Swap]\nWhat=/var/swap\n", state="static")]),
+            "/var/swap is to be swap, and lies on the root, which forgets it",
+            "name a partition, or a file below a persisted path",
+        ),
+        (
+            Host(name="h", files={"/etc/fstab": File("/swap none swap sw 0 0\n/dev/vdb none swap sw 0 0\n")}),
+            "/swap is to be swap, and lies on the root, which forgets it",
+            "name a partition, or a file below a persisted path",
         ),
         (Host(name="h", disk=Disk(esp="1M")), "disk.esp is 1048576 bytes", "at least 64M is needed"),
         (Host(name="h", disk=Disk(nix="1M")), "disk.nix is 1048576 bytes", "at least 1024M is needed"),

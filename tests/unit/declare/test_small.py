@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 
-from anicca.declare import F2fs, File, Host, Part, Tmpfs
+from anicca.declare import Afresh, Btrfs, F2fs, File, Host, Part, Tmpfs
 from anicca.declare.base import base
 from anicca.declare.location import here
-from anicca.declare.root import F2fsCompression
+from anicca.declare.root import F2fsCompression, Root
 from anicca.declare.services import ssh
 from anicca.declare.size import parse_size
 from anicca.declare.source import Source, locate
@@ -49,10 +49,19 @@ def test_what_is_no_size_is_refused(text: str) -> None:
             "checkpoint=disable,compress_algorithm=lz4",
             ("-O", "extra_attr,compression"),
         ),
+        (
+            F2fs(compress=True),
+            "checkpoint=disable,compress_algorithm=zstd,compress_extension=*,lazytime",
+            ("-O", "extra_attr,compression"),
+        ),
+        (Btrfs(), "noatime,compress=zstd", ()),
+        (Btrfs(compress=None), "noatime", ()),
+        (Afresh("ext4"), "noatime", ("-O", "^has_journal")),
+        (Afresh("xfs"), "noatime", ()),
         (Tmpfs(size="2G"), "size=2G,mode=0755", ()),
     ],
 )
-def test_each_root_knows_its_options(root: F2fs | Tmpfs, mount: str, mkfs: tuple[str, ...]) -> None:
+def test_each_root_knows_its_options(root: Root, mount: str, mkfs: tuple[str, ...]) -> None:
     assert root.mount_options == mount
     assert root.mkfs_arguments == mkfs
 

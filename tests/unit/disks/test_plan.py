@@ -104,7 +104,7 @@ def test_too_small_is_said_for_every_partition_at_once() -> None:
             "host.py:7: the nix partition of sundryvm is too small: 600 MiB; 844 MiB are needed"
             " for a store of 600 MiB in 13000 files, and headroom"
         ),
-        "host.py:7: the root partition of sundryvm is too small: 100 MiB; 128 MiB are needed for an f2fs root",
+        "host.py:7: the root partition of sundryvm is too small: 100 MiB; 128 MiB are needed for a root",
     ]
 
 
