@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ from anicca.store.path import StorePath
 from anicca.store.roots import find_roots, temporary_roots
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
@@ -233,6 +235,7 @@ class _Server:
         self._file = state_dir / "gc-socket" / "socket"
         self._db = db
         self.lock = threading.Lock()
+        self._callers: list[socket.socket] = []
         self.keep: set[StorePath] = set()
         self.parts: set[str] = set()
 
@@ -261,6 +264,10 @@ class _Server:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
+        # Who is told of the end asks the next collector; this one would promise what nobody keeps.
+        for caller in self._callers:
+            with suppress(OSError):
+                caller.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -268,13 +275,11 @@ class _Server:
                 channel, _address = self._listener.accept()
             except OSError:
                 return
+            self._callers.append(channel)
             threading.Thread(target=self._serve, args=(channel,), daemon=True).start()
 
-    def _serve(self, channel: object) -> None:
-        import socket  # noqa: PLC0415 (only while collecting)
-
-        assert isinstance(channel, socket.socket)
-        with channel, channel.makefile("rwb") as lines:
+    def _serve(self, channel: socket.socket) -> None:
+        with suppress(OSError), channel, channel.makefile("rwb") as lines:
             for line in lines:
                 try:
                     path = StorePath.parse(line.decode().rstrip("\n"))

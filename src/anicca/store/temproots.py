@@ -45,15 +45,20 @@ class TempRoots:
         self._fd = -1
         self._gc_fd = -1
         self._file: Path | None = None
+        self._collector: socket.socket | None = None
 
     def add(self, paths: Iterable[StorePath]) -> None:
         """Protect `paths`, valid already or not, until `close`. Returns when every collector knows."""
         with self._lock:
             if self._pid != os.getpid():
+                # A fork: what is open belongs to the process that we came from.
+                self._hang_up()
                 self._open()
             fresh = [p for p in paths if p not in self._known]
             if not fresh:
                 return
+            # Written before it is told: a collector that begins between the two must see it.
+            os.write(self._fd, b"".join(str(p).encode() + b"\0" for p in fresh))
             while not self._announce(fresh):
                 time.sleep(0.05)
             self._known.update(fresh)
@@ -66,6 +71,7 @@ class TempRoots:
                     self._file.unlink(missing_ok=True)
                 os.close(self._fd)
                 os.close(self._gc_fd)
+                self._hang_up()
             self._pid = 0
             self._known.clear()
 
@@ -88,22 +94,28 @@ class TempRoots:
     def _announce(self, paths: list[StorePath]) -> bool:
         """Make sure that a running collector, if any, knows. False: it ended or began meanwhile, try again."""
         if lock(self._gc_fd, exclusive=False, wait=False):
-            # No collector runs, and none can begin before the paths are in our file.
-            self._write(paths)
+            # No collector runs, and the next one reads our file.
             unlock(self._gc_fd)
+            self._hang_up()
             return True
+        # One call for all that we have to tell: Nix's collector may abort when somebody calls and hangs up at once.
         try:
-            with socket.socket(socket.AF_UNIX) as channel, _directory(self._state / "gc-socket") as directory:
-                # A socket's path is at most 107 bytes long: name it by a directory that we hold.
-                channel.connect(f"/proc/self/fd/{directory}/socket")
-                for path in paths:
-                    channel.sendall(f"{path}\n".encode())
-                    if channel.recv(1) != b"1":
-                        return False
+            if self._collector is None:
+                self._collector = socket.socket(socket.AF_UNIX)
+                with _directory(self._state / "gc-socket") as directory:
+                    # A socket's path is at most 107 bytes long: name it by a directory that we hold.
+                    self._collector.connect(f"/proc/self/fd/{directory}/socket")
+            for path in paths:
+                self._collector.sendall(f"{path}\n".encode())
+                if self._collector.recv(1) != b"1":
+                    self._hang_up()
+                    return False
         except (FileNotFoundError, ConnectionError):
+            self._hang_up()
             return False
-        self._write(paths)
         return True
 
-    def _write(self, paths: list[StorePath]) -> None:
-        os.write(self._fd, b"".join(str(p).encode() + b"\0" for p in paths))
+    def _hang_up(self) -> None:
+        if self._collector is not None:
+            self._collector.close()
+            self._collector = None

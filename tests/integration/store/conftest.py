@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.store.trixie import tools_of_trixie
 
 from anicca import fs, process
 from anicca.store import LocalStore
@@ -70,14 +71,20 @@ def store(root: Path) -> Iterator[LocalStore]:
         yield opened
 
 
-@pytest.fixture
-def nix(root: Path, tmp_path: Path) -> Nix:
-    if shutil.which("nix-store") is None:
-        pytest.skip("nix-store is not installed (nix-bin)")
+@pytest.fixture(params=["installed"])
+def nix(root: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Nix:
+    """The machine's own Nix. A module that asks with `BOTH` has Debian 13's as well."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+    path = os.environ["PATH"]
+    if request.param == "trixie":
+        tools = tools_of_trixie()
+        if isinstance(tools, str):
+            pytest.skip(f"Debian 13's nix-bin cannot be had here: {tools}")
+        path = f"{tools}:{path}"
+    elif shutil.which("nix-store") is None:
+        pytest.skip("nix-store is not installed (nix-bin)")
     directory = tmp_path / "nix-conf"
     directory.mkdir()
     (directory / "nix.conf").write_text(CONFIGURATION)
-    env = {"PATH": os.environ["PATH"], "NIX_CONF_DIR": str(directory), "HOME": str(tmp_path)}
-    return Nix(root=root, env=env)
+    return Nix(root=root, env={"PATH": path, "NIX_CONF_DIR": str(directory), "HOME": str(tmp_path)})

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.store.trixie import BOTH
 
 from anicca import process
 from anicca.store import LocalStore, instantiate
@@ -56,6 +57,7 @@ def items(store: LocalStore) -> dict[str, Instantiated]:
     return {"a": a, "b": b}
 
 
+@BOTH
 def test_queries_print_what_nix_store_prints(nix: Nix, items: dict[str, Instantiated], root: Path) -> None:
     a, b = items["a"], items["b"]
     dev = str(b.outputs["dev"])
@@ -93,6 +95,7 @@ def test_queries_print_what_nix_store_prints(nix: Nix, items: dict[str, Instanti
             assert mine == theirs, words
 
 
+@BOTH
 def test_dump_restore_export_import(nix: Nix, items: dict[str, Instantiated], root: Path, tmp_path: Path) -> None:
     out = items["a"].out
     physical = root / "nix" / "store" / out.basename
@@ -106,6 +109,7 @@ def test_dump_restore_export_import(nix: Nix, items: dict[str, Instantiated], ro
     assert ours(root, "hash", "--base32", physical).strip() in ours(root, "-q", "--hash", str(out))
 
 
+@BOTH
 def test_add_delete_gc(nix: Nix, root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     path = ours(root, "--add", tmp_path / "file").strip()

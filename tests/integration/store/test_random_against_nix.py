@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.store.trixie import BOTH
 
 from anicca.store import Instantiated, StorePath, instantiate
 from anicca.store.export import export, import_
@@ -53,6 +54,7 @@ def make_tree(draw: random.Random, path: Path, depth: int) -> None:
 
 
 @many
+@BOTH
 def test_trees(store: LocalStore, nix: Nix, tmp_path: Path, cases: int) -> None:
     draw = random.Random(1)
     trees = []
@@ -84,6 +86,7 @@ def quoted(value: str) -> str:
 
 
 @many
+@BOTH
 def test_graphs_of_derivations(store: LocalStore, nix: Nix, tmp_path: Path, cases: int) -> None:
     draw = random.Random(2)
     made: list[Instantiated] = []

@@ -298,7 +298,7 @@ def test_nix_and_anicca_at_once(root: Path, nix: Nix, tmp_path: Path, seconds: i
     try:
         time.sleep(seconds)
         ended = {name: logs[name].read_text()[-2000:] for name, child in children.items() if child.poll() is not None}
-        assert ended == {}
+        assert not ended, "\n".join(ended.values())
     finally:
         for child in children.values():
             child.kill()

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.store.trixie import BOTH
 
 from anicca.store import Instantiated, LocalStore, StorePath, instantiate
 from anicca.store.addressed import is_content_addressed
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.integration.store.conftest import Nix
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, BOTH]
 
 EXPRESSION = """
 let sys = "x86_64-linux"; sh = "/bin/sh"; in rec {
