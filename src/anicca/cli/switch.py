@@ -46,7 +46,7 @@ def switch(
     It is a trial: if a unit or a health check fails, the host goes back to what it was. It runs as a unit of its own,
     so losing the terminal loses nothing.
     """
-    from anicca.errors import UsageError  # noqa: PLC0415 (where used)
+    from anicca.errors import AniccaError, UsageError  # noqa: PLC0415 (where used)
     from anicca.system.changes import Change, plan_next, plan_return  # noqa: PLC0415 (where used)
     from anicca.system.live import LivePlan, plan_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
@@ -69,6 +69,8 @@ def switch(
         confirm_it(Path(places["run"]))
         return
     asked, system = system, built_here(context, system, run=places["run"])
+    if os.geteuid() != 0 and context.store_root is None:
+        raise AniccaError("anicca switch changes this host, which takes root", hint="use sudo")
     # Where it runs already nothing stops, so nothing can be lost.
     if not attached and not dry_run and not _runs(Path(places["run"]), system):
         sys.exit(_detached(Path(places["run"]), [system if word == asked else word for word in sys.argv[1:]]))

@@ -124,8 +124,11 @@ def current_number(places: HostPlaces) -> int | None:
 @contextmanager
 def hold(places: HostPlaces, purpose: str) -> Iterator[None]:
     """Be the only one who changes this host's generations. Refused, with who does, if somebody else is at it."""
-    places.state.mkdir(parents=True, exist_ok=True)
-    fd = locks.open_lock(places.state / "lock")
+    try:
+        places.state.mkdir(parents=True, exist_ok=True)
+        fd = locks.open_lock(places.state / "lock")
+    except PermissionError as error:
+        raise AniccaError(f"anicca {purpose} changes this host, which takes root", hint="use sudo") from error
     try:
         if not locks.lock(fd, exclusive=True, wait=False):
             holder = os.pread(fd, 200, 0).decode("utf-8", "replace").strip()

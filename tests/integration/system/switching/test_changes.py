@@ -165,6 +165,15 @@ def test_a_manifest_tells_what_it_was_made_from(host: SmallHost) -> None:
     assert set(manifest) >= {"system", "spec", "packages", "anicca", "created"}
 
 
+def test_who_may_not_is_told_what_it_takes(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_file: object) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr("anicca.system.switching.host.locks.open_lock", refuse)
+    with pytest.raises(AniccaError, match="anicca boot changes this host, which takes root"), hold(host.places, "boot"):
+        pass
+
+
 def test_a_manifest_tells_where_a_system_built_here_was_declared(host: SmallHost) -> None:
     system = host.workshop.system(NEW)
     origins = {"files[/etc/motd]": ("host.py:9", "more.py:3")}
