@@ -29,6 +29,7 @@ COMMANDS = {
     "diff": "show how two systems differ",
     "gc": "drop old generations and remove from the store what nothing needs",
     "generations": "list this host's generations",
+    "guard": "show what the guard of the root did, acknowledge it, take it to other hosts",
     "image": "write a bootable disk image of a host",
     "keep": "copy what is at a path into the persistent area, and say how to declare it",
     "lock": "pin every package and every uid and gid of a host",

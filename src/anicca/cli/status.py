@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from anicca.cli.context import Context
     from anicca.system.status import Status
 
-OUTCOMES = {
-    "blank": "the root was blank",
-    "made-afresh": "THE ROOT WAS MADE AFRESH",
-    "fell-back": "THE ROOT IS IN MEMORY, the declared one could not be had",
-}
-
-
 @click.command()
 @place_options
 @click.pass_obj
@@ -53,7 +46,11 @@ def lines(found: Status) -> Iterator[str]:
     if found.guard is not None:
         outcome = str(found.guard.get("outcome"))
         reasons = "; ".join(found.guard.get("reasons", []))
+        from anicca.roots.facts import OUTCOMES  # noqa: PLC0415 (where used)
+
         yield f"guard: {OUTCOMES.get(outcome, outcome)} ({found.guard.get('root')}){f': {reasons}' if reasons else ''}"
+    for incident in found.incidents:
+        yield f"WARNING, until `anicca guard acknowledge`: {incident}"
     for reason in found.reboot:
         yield f"waits for a reboot: {reason}"
     for unit, why in found.restart.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anicca.errors import AniccaError
+from anicca.roots.facts import HISTORY, unacknowledged
 from anicca.system.diff import compare_boot
 from anicca.system.switching.host import look, read_esp_if_there
 from anicca.system.switching.mounts import mount_points
@@ -49,6 +50,8 @@ class Status:
     booted_generation: int | None
     next_generation: int | None
     guard: dict[str, Any] | None
+    incidents: tuple[str, ...]
+    """What the guard said at boots out of the ordinary, until acknowledged; empty for those who may not look."""
     persist: tuple[PersistedPath, ...]
     reboot: tuple[str, ...]
     """Why a reboot is needed for the host to be what it is declared to be."""
@@ -82,6 +85,7 @@ def read_status(places: HostPlaces, *, invocations: dict[str, str] | None = None
         booted_generation=_newest(seen, "booted"),
         next_generation=seen.next,
         guard=read_guard(places.run),
+        incidents=read_incidents(),
         persist=persist,
         reboot=tuple(reboot),
         restart=waits,
@@ -96,6 +100,14 @@ def read_guard(run: Path) -> dict[str, Any] | None:
         return dict(json.loads((run / "guard.json").read_bytes()))
     except (OSError, ValueError):
         return None
+
+
+def read_incidents(history: Path = HISTORY) -> tuple[str, ...]:
+    """What the guard said at boots out of the ordinary."""
+    try:
+        return tuple(str(incident.facts) for incident in unacknowledged(history))
+    except AniccaError:
+        return ()
 
 
 def read_waits(run: Path, invocations: dict[str, str]) -> dict[str, str]:

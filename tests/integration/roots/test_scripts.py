@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from anicca import process
+from anicca.disks.image import NEW_VOLUME
 from anicca.roots.guard.files import MODULE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -214,6 +215,10 @@ def test_the_backends_have_the_same_functions_in_the_same_order() -> None:
         for path in MODULE_DIRECTORY.glob("backend_*.sh")
     }
     assert len({tuple(order) for order in orders.values()}) == 1, orders
+
+
+def test_a_new_volume_is_known_by_the_line_that_the_image_gives_it() -> None:
+    assert f'\nnew="{NEW_VOLUME}"\n' in (MODULE_DIRECTORY / "guard.sh").read_text()
 
 
 @pytest.mark.parametrize(

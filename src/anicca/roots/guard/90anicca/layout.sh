@@ -141,6 +141,14 @@ no_writing() {
     fi || :
 }
 
+# keep_facts: a copy of what the guard said stays until somebody has acknowledged it (anicca guard acknowledge).
+keep_facts() {
+    read -r boot < /proc/sys/kernel/random/boot_id
+    facts_at=$kept/.anicca/guard
+    [ -d "$facts_at" ] || mkdir -m 0755 "$facts_at" || return
+    printf '%s\n' "$facts" > "$facts_at/$boot.new" && mv "$facts_at/$boot.new" "$facts_at/$boot.json"
+}
+
 exec 2> "$run/layout.log"
 begin "starting"
 trap stopped EXIT
@@ -219,6 +227,13 @@ if [ -e "$run/unkept" ]; then
         no_writing "$path"
     done < "$run/unkept"
 fi
+
+begin "keeping what the guard said, if it was out of the ordinary"
+read -r facts < "$run/guard.json" || :
+case $facts in
+    *'"reasons": []'* | *'"a soft reboot:'*) ;;
+    *) keep_facts || say 3 "what the guard said could not be kept" ;;
+esac
 
 begin "ending"
 # Nothing can unmount what systemd itself runs from: it is left to the very end, when it is made read-only.
