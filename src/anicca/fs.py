@@ -76,6 +76,14 @@ def make_private_directory(path: Path) -> None:
     path.chmod(0o700)
 
 
+def make_public_directory(path: Path) -> None:
+    """A directory that all may look into, made with its parents if missing, whatever our umask is."""
+    if not path.is_dir():
+        make_public_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+
+
 def remove_tree(path: Path) -> int:
     """Remove `path` and all below it, whatever its modes and however deep; how many bytes of disk that frees.
 

@@ -124,10 +124,14 @@ class Child:
             return None
 
     def kill(self) -> None:
-        """SIGKILL, at once, for its whole process group: what a power cut is to a virtual machine."""
+        """SIGKILL, at once, for its whole process group: what a power cut is to a virtual machine.
+
+        `ProgramError` if the kernel has not let go of it after a minute, as when a device does not answer.
+        """
         if self._popen.poll() is None:
             _signal_group(self._popen, signal.SIGKILL)
-            self._popen.wait(10)
+            if self.wait(60) is None:
+                raise ProgramError(f"process {self.pid}: was killed and does not end; what does it wait for?")
 
     def end(self) -> None:
         """Interrupt, terminate, kill: each with a short time to comply. Ended already is fine."""
@@ -140,10 +144,12 @@ def start(
     output: Path,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    umask: int | None = None,
 ) -> Child:
     """Start a program in the background, in a process group of its own, stdout and stderr appended to `output`.
 
-    Raises `ProgramError` if it cannot be started.
+    `umask` (None: ours) is what it takes from the modes of what it makes. Raises `ProgramError` if it cannot be
+    started.
     """
     args = tuple(os.fspath(a) for a in argv)
     with output.open("ab") as log:
@@ -157,6 +163,7 @@ def start(
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    umask=-1 if umask is None else umask,
                 )
             )
         except OSError as error:

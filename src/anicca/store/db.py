@@ -40,6 +40,10 @@ class Database:
             if self.read_only:
                 self._sql = rows.connect_reading(str(file.absolute()))
                 return
+            if create:
+                # Not SQLite's to make: what it takes from our umask, its logs would have too.
+                os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
+                file.chmod(0o644)
             self._sql = sqlite3.connect(
                 f"{file.absolute().as_uri()}?{'mode=rwc' if create else 'mode=rw'}",
                 uri=True,

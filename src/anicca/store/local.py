@@ -168,7 +168,7 @@ class LocalStore:
             state / "gcroots" / "per-user",
             state / "gc-socket",
         ):
-            directory.mkdir(parents=True, exist_ok=True)
+            fs.make_public_directory(directory)
         profiles = state / "gcroots" / "profiles"
         if not profiles.is_symlink():
             profiles.symlink_to(state / "profiles")
@@ -533,7 +533,7 @@ class LocalStore:
         link = self.state_dir / "gcroots" / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             raise AniccaError(f"{name!r}: not a name for a root")
-        link.parent.mkdir(parents=True, exist_ok=True)
+        fs.make_public_directory(link.parent)
         fs.symlink_atomic(link, str(path))
         return link
 

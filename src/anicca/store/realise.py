@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anicca import fs
 from anicca.errors import AniccaError
 from anicca.events import Finished, LogLine, Started
 from anicca.store import locks
@@ -39,7 +40,7 @@ class _Log:
     """The log of one build, kept, shown, and its end remembered."""
 
     def __init__(self, file: Path, task: str, report: Report) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        fs.make_public_directory(file.parent)
         self._final = file
         self._staged = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         self._stream = bz2.BZ2File(self._staged, "wb")

@@ -72,7 +72,7 @@ def run_builder(argv: Sequence[str], on_line: Callable[[bytes], None], limits: L
     """Run `argv` to its end, handing over each line that it prints. Raises Cancelled when called off."""
     reading, writing = os.pipe()
     try:
-        child = process.start(argv, output=Path(f"/proc/self/fd/{writing}"), env={})
+        child = process.start(argv, output=Path(f"/proc/self/fd/{writing}"), env={}, umask=0o022)
     except BaseException:
         os.close(reading)
         raise

@@ -58,9 +58,21 @@ busybox env | busybox sort
 ls /; ls /dev; ls /etc
 busybox cat /etc/passwd /etc/group
 busybox cut -d: -f1 /proc/net/dev
-busybox sed -n 's/^\\(NoNewPrivs\\|Seccomp\\|CapEff\\):/\\1/p' /proc/self/status
+busybox sed -n 's/^\\(NoNewPrivs\\|Seccomp\\|Umask\\|CapEff\\):/\\1/p' /proc/self/status
 busybox cat /proc/self/uid_map
 """
+
+
+def test_what_we_take_from_modes_is_not_the_builders(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with LocalStore.open(root, durable=False) as store:
+            assert output(store, shell("umask > $out")) == "0022\n"
+    finally:
+        os.umask(before)
+    # Nor what others may read of a store.
+    for name in ("store", "var/nix/db", "var/nix/db/db.sqlite", "var/nix/profiles", "var/log/nix/drvs"):
+        assert (root / "nix" / name).stat().st_mode & 0o044 == 0o044, name
 
 
 def test_the_sandbox_is_as_real_nix_makes_it(store: LocalStore, nix: Nix, tmp_path: Path) -> None:
