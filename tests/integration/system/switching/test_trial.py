@@ -107,6 +107,17 @@ def test_whatever_fails_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPa
     assert "GOING BACK FAILED" not in str(failed.value.detail)
 
 
+def test_units_of_users_come_last_and_count(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = replace(PLAN, users={1000: UnitPlan(restart=some("theirs.service"))})
+    played = Played(monkeypatch)
+    go(host, plan)
+    assert played.asked[-3:] == ["daemon-reload", "restart theirs.service of 1000", "restart check.service"]
+    Played(monkeypatch, "theirs.service")
+    with pytest.raises(TrialFailedError) as failed:
+        go(host, plan)
+    assert "restart for user 1000: theirs.service failed" in str(failed.value.detail)
+
+
 def test_one_that_dies_later_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch)
     # The trial's own clock: others sleep as well.
