@@ -67,7 +67,7 @@ class Incident:
 
 
 def parse_facts(text: str | bytes) -> GuardFacts:
-    """The facts in a `guard.json`; root, outcome and reasons are always there. Raises `ValueError` for anything else."""
+    """The facts in a `guard.json`; root, outcome and reasons are in each. Raises `ValueError` for anything else."""
     said: Any = json.loads(text)
     try:
         return GuardFacts(

@@ -155,6 +155,13 @@ def test_damage_is_made_afresh(kind: str, make_host: Callable[..., Host]) -> Non
     assert host.boot()[0]["outcome"] == "blank"
 
 
+def test_a_full_root_in_memory_is_full_and_no_more(make_host: Callable[..., Host]) -> None:
+    host = make_host("anicca.backend=tmpfs anicca.rootopts=size=8m,mode=0755")
+    facts, said = host.boot("dd if=/dev/zero of=big bs=1M 2>&1 | grep -o 'No space left'; rm big; touch x && echo ok")
+    assert (facts["outcome"], facts["device"]) == ("blank", "")
+    assert said == [". drwxr-xr-x 0:0", "No space left", "ok"]
+
+
 @pytest.mark.nightly
 def test_a_volume_of_somebody_else_is_not_touched(make_host: Callable[..., Host]) -> None:
     for kind in ("btrfs", "afresh:ext4"):

@@ -81,6 +81,7 @@ case $deed in
             sync; [ $round = 2 ] || rm -r /many; sync
         done
         ;;
+    secret) mkdir /secret; for n in $(seq 100); do echo "nobody is to $(echo read) this" > /secret/$n; done; sync ;;
     full)
         dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
         while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync
@@ -93,6 +94,9 @@ case $deed in
         ;;
     sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
 esac
+# What the guard says later, when it has looked at the checkpoint: the last word counts.
+sleep 1
+echo "guard $(cat /run/anicca/guard.json)"
 echo end
 umount -a -r 2> /dev/null
 poweroff -f

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
 
 MIB = 1 << 20
+SECRET = b"nobody is to read this"
 ROOT_MIB = 256
 
 
@@ -210,3 +211,32 @@ def test_the_power_is_cut_while_it_writes(number: int, bench: Any, tmp_path: Pat
     assert second.guard["outcome"] == "blank", second.guard
     assert second.guard["reasons"] == []
     check(second, first, boots=2)
+
+
+@pytest.mark.nightly
+def test_what_is_forgotten_can_be_erased(bench: Any, tmp_path: Path) -> None:
+    disk = bench.copy(tmp_path)
+    bench.boot(disk, deed="secret")
+    bench.boot(disk)
+    assert SECRET in disk.read_bytes()
+    word = bench.boot(disk, parameters="anicca.forget=erase")
+    assert word.guard["outcome"] == "blank", word.guard
+    assert SECRET not in disk.read_bytes()
+    assert bench.boot(disk).guard["outcome"] == "blank"
+
+
+@pytest.mark.nightly
+def test_a_mount_without_the_option_is_noticed_when_nothing_is_left_of_it(bench: Any, tmp_path: Path) -> None:
+    """No false alarm first: the checkpoint is recorded at the second boot, and the same at the two after it."""
+    disk = bench.copy(tmp_path)
+    for deed in ("junk", "many", "junk", "full"):
+        word = bench.boot(disk, deed=deed)
+        assert (word.guard["outcome"], word.guard["reasons"]) == ("blank", [])
+    run_in_lab(
+        STICKY + "touch /mnt/x && sync && rm /mnt/x && umount /mnt", kernel=bench.kernel, disks=[Disk(path=disk)]
+    )
+    word = bench.boot(disk)
+    assert word.guard["outcome"] == "blank"
+    assert "checkpoints were made on it since" in word.guard["reasons"][0]
+    for _ in range(3):
+        assert bench.boot(disk).guard["reasons"] == []

@@ -1,7 +1,11 @@
 # f2fs with checkpoint=disable: nothing written after the mount survives it. Same functions, same order in each backend.
 # shellcheck shell=dash
-# shellcheck disable=SC2034,SC2154 # options, kind: the guard reads them; newline: common.sh sets it
+# shellcheck disable=SC2034,SC2154 # options, kind: the guard reads them; newline, seen: set elsewhere
 kind=f2fs
+
+patience=600 # erasing takes as long as writing the whole volume; a hang is found later for it
+parameter anicca.forget
+[ "$value" = erase ] || patience=60
 
 # backend_options DECLARED: `options` becomes what to mount with. The promise is ours, whatever the boot entry says.
 backend_options() {
@@ -16,9 +20,17 @@ backend_options() {
     done
 }
 
-# backend_reset DEVICE: the state of the last boot, away with it. Here the mount itself does that.
+# backend_reset DEVICE: the state of the last boot, away with it. Here the mount itself does that, but leaves what was
+# written in free blocks; `anicca.forget=erase` has zeros over all of it, which the device may do by discarding.
 backend_reset() {
-    :
+    parameter anicca.forget
+    [ "$value" = erase ] || return 0
+    is_ours || return 1
+    if ! /usr/sbin/blkdiscard --force --zeroout "$device" > "$seen" 2>&1; then
+        because "not erased: $(cat "$seen")"
+        return 1
+    fi
+    make_afresh
 }
 
 # backend_mount DEVICE TARGET OPTIONS
