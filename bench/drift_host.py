@@ -25,14 +25,14 @@ PARTS = ("usr", "var", "opt", "srv", "root", "home")
 
 
 def make_host(tree: Path, top: Path) -> Path:
-    """The host's directory: its root and its store; `inside` shows /usr and /etc there."""
-    host, work = top / "host", top / "work"
-    host.mkdir()
-    work.mkdir()
+    """The host's root, blank but for the seed. `inside` mounts its store, /usr, /etc and /run there, as on a host."""
+    host, volume, work = top / "host", top / "volume", top / "work"
+    for directory in (host, volume, work, volume / "run/anicca"):
+        directory.mkdir(parents=True)
     for part in PARTS:
         if (tree / part).is_dir():
             process.run(["cp", "-a", "--reflink=auto", tree / part, work / part])
-    with LocalStore.open(host) as store:
+    with LocalStore.open(volume) as store:
         packages = store.add_path("packages", work)
         system = top / "system"
         (system / "layout").mkdir(parents=True)
@@ -44,11 +44,11 @@ def make_host(tree: Path, top: Path) -> Path:
                 lines.write(json.dumps(record, separators=(",", ":")) + "\n")
         process.run(["mkfs.erofs", "--quiet", "-T1", system / "etc.erofs", tree / "etc"])
         found = store.add_path("system", system, references=[packages])
+    host.chmod(0o755)
     for path, mode in ELSEWHERE.items():
         (host / os.fsdecode(path[1:])).mkdir(exist_ok=True)
         (host / os.fsdecode(path[1:])).chmod(mode)
-    (host / "run/anicca").mkdir()
-    (host / "run/anicca/system").symlink_to(str(found))
+    (volume / "run/anicca/system").symlink_to(str(found))
     for name in sorted({one.name for one in tree.iterdir()} - {os.fsdecode(path[1:]) for path in ELSEWHERE}):
         process.run(["cp", "-a", tree / name, host / name])
     process.run(["rm", "-rf", work, system])
@@ -64,9 +64,11 @@ def plant(host: Path) -> None:
 
 
 def inside(tree: Path, host: Path, words: list[str]) -> list[str]:
-    """A command with the host's /usr and /etc where they are on a host, in mounts of its own."""
-    script = f'mount --rbind {tree}/usr {host}/usr && mount --rbind {tree}/etc {host}/etc && exec "$@"'
-    return ["unshare", "--mount", "sh", "-c", script, "sh", *words]
+    """A command that sees the host as it runs, in mounts of its own."""
+    volume = host.parent / "volume"
+    sources = {"usr": tree / "usr", "etc": tree / "etc", "nix": volume / "nix", "run": volume / "run"}
+    mounts = " && ".join(f"mount --bind {source} {host}/{name}" for name, source in sources.items())
+    return ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words]
 
 
 def manifest(tree: Path, packages: str) -> list[dict[str, object]]:

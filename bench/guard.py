@@ -4,11 +4,9 @@
 
 One guest runs our initrd's files without systemd. In each round a process of its own mounts the volume as an ordinary
 initrd would (util-linux's mount, the declared options), then another is the guard: waiting, mounting, all checks, its
-facts written. Between them the volume is unmounted. What the guard looks at
-while the boot goes on (the record of the checkpoint) is not counted: nothing waits for it. Printed are medians and
-their ratio; under emulation seconds say
-nothing by themselves. With --count the guest's clock counts instructions instead, whatever else the machine does.
-Needs root.
+facts written. Between them the volume is unmounted. What the guard looks at while the boot goes on (the record of the
+checkpoint) is not counted: nothing waits for it. Printed are medians and their ratio; under emulation seconds say
+nothing by themselves. With --count the guest's clock counts instructions, whatever else the machine does. Needs root.
 """
 
 from __future__ import annotations
@@ -19,25 +17,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.vm.roots.guest import make_initrd, make_tree
+from tests.vm.roots.guest import run_alone
 
 from anicca import process
-from anicca.vm.cpio import file, write_cpio
-from anicca.vm.lab import find_kernel
-from anicca.vm.qemu import DirectKernel, Disk, QemuPlan, SerialFile, qemu_argv
 
 WITHIN = 1.2
 """What issues 2 and 4 ask for."""
 OPTIONS = "checkpoint=disable,compress_algorithm=zstd,lazytime"
-INIT = r"""#!/usr/bin/busybox sh
-export PATH=/usr/sbin:/usr/bin
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev; mount -t tmpfs tmpfs /run
-/usr/sbin/modprobe -a -q virtio_pci virtio_blk virtio_rng f2fs
-while [ ! -e /dev/vda ]; do sleep 1; done
-mkdir -p /sysroot
+SCRIPT = r"""
 echo "anicca.backend=f2fs anicca.root=/dev/vda anicca.rootopts=@OPTIONS@" > /run/cmdline
 export ANICCA_CMDLINE=/run/cmdline
-exec > /dev/ttyS1 2>&1
 timed() {
     read -r from _ < /proc/uptime
     "$@" || echo "failed: $*"
@@ -53,8 +42,6 @@ while [ $round -lt @ROUNDS@ ]; do
     cat /run/anicca/guard.json
     round=$((round + 1))
 done
-echo end
-poweroff -f
 """
 
 
@@ -79,39 +66,14 @@ def main() -> int:
 
 def measure(work: Path, rounds: int, gigabytes: int, count: bool) -> dict[str, list[float]]:
     """Seconds of each round, by what was timed. The first two are not counted: the guard still records then."""
-    tree = make_tree()
-    kernel = find_kernel(tree)
-    make_initrd(tree, work / "ours")
-    init = INIT.replace("@OPTIONS@", OPTIONS).replace("@ROUNDS@", str(rounds + 2))
-    ours = (work / "ours").read_bytes()
-    added = write_cpio([file("bench", init.encode(), executable=True)])
-    (work / "initrd").write_bytes(ours + bytes(-len(ours) % 4) + added)
     volume = work / "volume"
     with volume.open("wb") as created:
         created.truncate(gigabytes << 30)
     process.run(["mkfs.f2fs", "-q", "-f", "-l", "anicca-root", "-O", "extra_attr,compression", volume])
-    plan = QemuPlan(
-        name="bench-guard",
-        accelerator="tcg",
-        boot=DirectKernel(
-            kernel=kernel.image,
-            initrd=work / "initrd",
-            command_line="console=ttyS0 quiet panic=-1 no_timer_check rdinit=/bench",
-        ),
-        disks=(Disk(path=volume),),
-        serials=(SerialFile(path=work / "console"), SerialFile(path=work / "words")),
-        memory_mib=768,
-        cpus=1,
-        reboots=False,
-    )
-    argv = [word.replace("thread=multi", "thread=single") if count else word for word in qemu_argv(plan)]
-    argv += ["-icount", "shift=3"] if count else []
-    process.run(["setpriv", "--pdeathsig", "KILL", *argv], timeout_seconds=120 + 10 * rounds)
-    words = (work / "words").read_text()
-    if "end" not in words.splitlines():
-        sys.exit(f"no word from the guest\n{(work / 'console').read_text()[-3000:]}\n{words}")
+    script = SCRIPT.replace("@OPTIONS@", OPTIONS).replace("@ROUNDS@", str(rounds + 2))
+    words = run_alone(script, work=work, volume=volume, seconds=120 + 20 * rounds, count=count)
     taken: dict[str, list[float]] = {"bare": [], "busybox": [], "guard": []}
-    for line in words.splitlines():
+    for line in words:
         what, *times = line.split()
         if what in taken:
             taken[what].append(float(times[1]) - float(times[0]))

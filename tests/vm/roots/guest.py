@@ -20,6 +20,7 @@ from anicca import process
 from anicca.debian.archive import find_mirrors
 from anicca.fs import remove_tree
 from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, TREE_PACKAGES, dracut_arguments
+from anicca.vm.cpio import file, write_cpio
 from anicca.vm.lab import KernelFiles, find_kernel
 from anicca.vm.qemu import DirectKernel, Disk, QemuPlan, SerialFile, qemu_argv
 
@@ -127,16 +128,35 @@ class Bench:
         return target
 
     def boot(
-        self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
+        self,
+        disk: Path,
+        *,
+        deed: str = "none",
+        parameters: str = "",
+        seconds: float = 240,
+        cut: bool = False,
+        delay_seconds: float = 0,
     ) -> Word:
-        """Boot, until the host has switched the machine off or (with `cut`) asks for its power to be cut."""
-        text, console, taken = self.run(disk, deed=deed, parameters=parameters, seconds=seconds, cut=cut)
+        """Boot, until the host has switched the machine off or (with `cut`) asks for its power to be cut.
+
+        `delay_seconds` after it has asked, it is cut.
+        """
+        text, console, taken = self.run(
+            disk, deed=deed, parameters=parameters, seconds=seconds, cut=cut, delay_seconds=delay_seconds
+        )
         lines = {key: rest for key, _, rest in (line.partition(" ") for line in text.splitlines())}
         assert "end" in lines or (cut and "cut-me" in lines), f"no word from the host\n{console[-6000:]}\n{text}"
         return Word(guard=json.loads(lines["guard"]), lines=lines, console=console, seconds=taken)
 
     def run(
-        self, disk: Path, *, deed: str = "none", parameters: str = "", seconds: float = 240, cut: bool = False
+        self,
+        disk: Path,
+        *,
+        deed: str = "none",
+        parameters: str = "",
+        seconds: float = 240,
+        cut: bool = False,
+        delay_seconds: float = 0,
     ) -> tuple[str, str, float]:
         """Boot likewise, or until the initrd gives up; the host's words, the console and the seconds it took."""
         run = disk.parent
@@ -160,6 +180,7 @@ class Bench:
         try:
             while child.poll() is None and time.monotonic() < started + seconds:
                 if cut and b"cut-me" in words.read_bytes():
+                    time.sleep(delay_seconds)
                     break
                 if b"THIS HOST CANNOT BOOT" in console.read_bytes():
                     break
@@ -214,6 +235,50 @@ exec chroot "$root" "$@"
     )
     shutil.copyfile(work / "upper/scratch/initrd", output)
     remove_tree(work)
+
+
+ALONE = r"""#!/usr/bin/busybox sh
+export PATH=/usr/sbin:/usr/bin
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev; mount -t tmpfs tmpfs /run
+/usr/sbin/modprobe -a -q virtio_pci virtio_blk virtio_rng f2fs ext4 btrfs xfs
+while [ ! -e /dev/vda ]; do sleep 1; done
+mkdir -p /sysroot
+exec > /dev/ttyS1 2>&1
+"""
+
+
+def run_alone(script: str, *, work: Path, volume: Path, seconds: float, count: bool = False) -> list[str]:
+    """What a script says that runs in our initrd instead of systemd, with a volume as /dev/vda. For benches.
+
+    With `count` the guest's clock counts instructions (8 ns each) instead of time.
+    """
+    tree = make_tree()
+    kernel = find_kernel(tree)
+    make_initrd(tree, work / "ours")
+    ours = (work / "ours").read_bytes()
+    init = f"{ALONE}{script}\necho end\npoweroff -f\n"
+    added = write_cpio([file("alone", init.encode(), executable=True)])
+    (work / "initrd").write_bytes(ours + bytes(-len(ours) % 4) + added)
+    plan = QemuPlan(
+        name="alone",
+        accelerator="tcg",
+        boot=DirectKernel(
+            kernel=kernel.image,
+            initrd=work / "initrd",
+            command_line="console=ttyS0 quiet panic=-1 no_timer_check rdinit=/alone",
+        ),
+        disks=(Disk(path=volume),),
+        serials=(SerialFile(path=work / "console"), SerialFile(path=work / "words")),
+        memory_mib=768,
+        cpus=1,
+        reboots=False,
+    )
+    argv = [word.replace("thread=multi", "thread=single") if count else word for word in qemu_argv(plan)]
+    argv += ["-icount", "shift=3"] if count else []
+    process.run(["setpriv", "--pdeathsig", "KILL", *argv], timeout_seconds=seconds)
+    words = (work / "words").read_text().replace("\r", "").splitlines()
+    assert words[-1:] == ["end"], (work / "console").read_text()[-3000:] + "\n".join(words)
+    return words[:-1]
 
 
 def make_host(store: Path, work: Path) -> None:

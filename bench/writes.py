@@ -1,0 +1,95 @@
+"""What a disk has to write for a root: the same work on f2fs as the guard mounts it, and on others, in one guest.
+
+    python -m bench.writes [--gigabytes N]
+
+Small files; a log with an fsync a line, rotated; a database that writes as sqlite does (journal written and synced, pages
+changed and synced, journal removed). Counted are sectors written as the guest's kernel has them (/proc/diskstats), until
+all is synced. In memory nothing is written, unless it has to be swapped. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.vm.roots.guest import run_alone
+
+SCRIPT = r"""
+text() { dd if=/usr/bin/busybox bs=1024 count=$1 status=none 2> /dev/null; }
+small_files() {
+    n=0
+    while [ $n -lt 400 ]; do text $((8 + n % 32)) > $n; n=$((n + 1)); done
+}
+log_lines() {
+    n=0
+    while [ $n -lt 400 ]; do
+        [ $n != 200 ] || mv log log.1
+        dd if=/usr/bin/busybox of=log bs=200 count=1 oflag=append conv=notrunc,fsync status=none; n=$((n + 1))
+    done
+}
+database() {
+    text 1024 > data; sync; n=0
+    while [ $n -lt 100 ]; do
+        dd if=data of=journal bs=4096 count=2 conv=fsync status=none
+        dd if=/usr/bin/busybox of=data bs=4096 count=1 seek=$((n * 37 % 256)) conv=notrunc,fsync status=none
+        rm journal; n=$((n + 1))
+    done
+}
+written() {
+    while read -r _ _ name _ _ _ _ _ _ sectors _; do
+        [ "$name" != vda ] || sum=$sectors
+    done < /proc/diskstats
+}
+round() {
+    what=$1 make=$2 kind=$3 options=$4
+    $make > /run/said 2>&1 || cat /run/said
+    mount -t $kind -o $options /dev/vda /sysroot || return
+    for work in small_files log_lines database; do
+        mkdir /sysroot/$work; cd /sysroot/$work; sync; written; before=$sum
+        $work
+        sync; written; echo "wrote $what $work $((sum - before))"; cd /
+    done
+    for file in /sys/fs/f2fs/vda/compr_written_block; do [ ! -e $file ] || echo "compressed $what $(cat $file)"; done
+    umount /sysroot
+}
+f2fs=checkpoint=disable,compress_algorithm=zstd,lazytime
+round f2fs "mkfs.f2fs -q -f -O extra_attr,compression /dev/vda" f2fs $f2fs
+round f2fs,compressed "mkfs.f2fs -q -f -O extra_attr,compression /dev/vda" f2fs $f2fs,compress_extension=*
+round ext4 "mkfs.ext4 -q -F /dev/vda" ext4 noatime
+round ext4,afresh "mkfs.ext4 -q -F -O ^has_journal /dev/vda" ext4 noatime
+round btrfs "mkfs.btrfs -q -f /dev/vda" btrfs noatime,compress=zstd
+round xfs "mkfs.xfs -q -f /dev/vda" xfs noatime
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=int, default=1)
+    arguments = parser.parse_args()
+    written: dict[str, dict[str, float]] = collections.defaultdict(dict)
+    with tempfile.TemporaryDirectory(prefix="anicca-bench-") as name:
+        work = Path(name)
+        volume = work / "volume"
+        with volume.open("wb") as created:
+            created.truncate(arguments.gigabytes << 30)
+        for line in run_alone(SCRIPT, work=work, volume=volume, seconds=1200):
+            match line.split():
+                case ["wrote", what, load, sectors]:
+                    written[what][load] = int(sectors) / 2048
+                case ["compressed", what, blocks]:
+                    print(f"{what}: {blocks} blocks written compressed")
+                case _:
+                    print(line, file=sys.stderr)
+    loads = list(written["f2fs"])
+    print("| MiB written | " + " | ".join(loads) + " |")
+    for what, by_load in written.items():
+        cells = [f"{by_load[load]:.1f} ({by_load[load] / written['f2fs'][load]:.1f})" for load in loads]
+        print(f"| {what} | " + " | ".join(cells) + " |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
