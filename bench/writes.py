@@ -2,9 +2,9 @@
 
     python -m bench.writes [--gigabytes N]
 
-Small files; a log with an fsync a line, rotated; a database that writes as sqlite does (journal written and synced, pages
-changed and synced, journal removed). Counted are sectors written as the guest's kernel has them (/proc/diskstats), until
-all is synced. In memory nothing is written, unless it has to be swapped. Needs root.
+Small files; a log with an fsync a line, rotated; a database that writes as sqlite does (journal written and synced,
+pages changed and synced, journal removed). Counted are sectors written as the guest's kernel has them (diskstats),
+until all is synced. In memory nothing is written, unless it has to be swapped. Needs root.
 """
 
 from __future__ import annotations
