@@ -83,7 +83,8 @@ def test_nginx_serves_one_page_to_all() -> None:
     assert entry(spec, "/etc/nginx/sites-enabled/default") == LinkSpec(
         path="/etc/nginx/sites-enabled/default", target="/etc/nginx/sites-available/default"
     )
-    assert spec.persist == (PersistSpec(path="/var/log/nginx", owner="root", group="adm", mode=0o755),)
+    assert PersistSpec(path="/var/log/nginx", owner="root", group="adm", mode=0o755) in spec.persist
+    assert "logrotate.timer" in {unit.name for unit in spec.units}
 
 
 def test_sites_with_names_live_side_by_side() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anicca.declare.host import Directory, File, Link, Part, Persist, Unit
 from anicca.declare.rank import default
+from anicca.declare.services.system import logrotate
 
 _SITE = """\
 server {{
@@ -17,7 +18,10 @@ server {{
 
 
 def nginx(page: str | bytes, *, name: str | None = None) -> Part:
-    """A web server on port 80 that serves one page: to all who ask, or as the site `name`. Its logs persist."""
+    """A web server on port 80 that serves one page: to all who ask, or as the site `name`.
+
+    Its logs persist and are rotated.
+    """
     site = name or "default"
     root = f"/srv/www/{site}"
     text = _SITE.format(default="" if name else " default_server", name=name or "_", root=root)
@@ -32,4 +36,5 @@ def nginx(page: str | bytes, *, name: str | None = None) -> Part:
         },
         units=[Unit("nginx.service")],
         persist=[Persist("/var/log/nginx", "root", "adm", 0o755)],
+        parts=[logrotate()],
     )
