@@ -29,20 +29,29 @@ _SLACK_BYTES = 1 << 16
 class BinaryCache:
     """A cache, with the same questions and the same way to add as `LocalStore`."""
 
-    def __init__(self, url: str, *, compression: str = "xz", secret_key: SecretKey | None = None) -> None:
+    def __init__(
+        self, url: str, *, compression: str = "xz", secret_key: SecretKey | None = None, listings: bool = False
+    ) -> None:
         if compression not in EXTENSIONS:
             raise AniccaError(f"{compression!r}: not a compression", hint="none, xz, bzip2 or zstd")
         self._transport = open_transport(url)
         self._compression = compression
         self._secret_key = secret_key
+        self._listings = listings
         self._known: dict[StorePath, NarInfo | None] = {}
         self._checked = False
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, url: str, *, compression: str = "xz", secret_key: SecretKey | None = None) -> Self:
-        """The cache at `file://…`, `http://…` or `https://…`."""
-        return cls(url, compression=compression, secret_key=secret_key)
+    def open(
+        cls, url: str, *, compression: str = "xz", secret_key: SecretKey | None = None, listings: bool = False
+    ) -> Self:
+        """The cache at `file://…`, `http://…` or `https://…`.
+
+        What is added is compressed, signed if there is a key and, with `listings`, has a list of what it holds beside
+        it (`.ls`), for those who look into archives without fetching them.
+        """
+        return cls(url, compression=compression, secret_key=secret_key, listings=listings)
 
     @property
     def url(self) -> str:
@@ -155,8 +164,20 @@ class BinaryCache:
             file_hash=archive.hash,
             file_size=archive.size,
         )
+        if self._listings:
+            self._put_listing(info.path, name)
         self._transport.put(f"{info.path.hash_part}.narinfo", entry.unparse().encode())
         self._known[info.path] = entry
+
+    def _put_listing(self, path: StorePath, archive: str) -> None:
+        """Made from the archive as it was written, so that its offsets hold."""
+        import json  # noqa: PLC0415 (where asked for)
+
+        from anicca.store.nar import listing  # noqa: PLC0415
+
+        root = listing(decompress(self._compression, self._transport.chunks(archive)))
+        text = json.dumps({"root": root, "version": 1}, separators=(",", ":"), sort_keys=True)
+        self._transport.put(f"{path.hash_part}.ls", text.encode("utf-8", "surrogateescape"))
 
 
 class _Counted:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
+from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store.graph import topological
 from anicca.store.hashes import Hash
 from anicca.store.info import PathInfo
@@ -16,6 +17,7 @@ from anicca.store.path import StorePath
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from anicca.events import Report
     from anicca.store.local import LocalStore
 
 _NEXT = (1).to_bytes(8, "little")
@@ -44,23 +46,28 @@ def trailer(info: PathInfo) -> bytes:
     )
 
 
-def export(store: LocalStore, paths: Iterable[StorePath]) -> Iterator[bytes]:
+def export(store: LocalStore, paths: Iterable[StorePath], *, report: Report = ignore) -> Iterator[bytes]:
     """Objects in the export format, each after what it refers to. AniccaError where one is damaged."""
     wanted = list(dict.fromkeys(paths))
     infos = store.infos(wanted)
     for path in wanted:
         if path not in infos:
             raise AniccaError(f"{path}: not valid in this store")
+    report(Started(task="export", total=sum(infos[p].nar_size for p in wanted), unit="B"))
+    done = 0
     for path in topological({p: infos[p].references for p in sorted(wanted)}):
         yield _NEXT
         state = sha256()
         for chunk in store.nar(path):
             state.update(chunk)
             yield chunk
+            done += len(chunk)
+            report(Advanced(task="export", done=done, note=path.name))
         if state.digest() != infos[path].nar_hash.digest:
             raise AniccaError(f"{path}: was modified since it was registered; it must not spread")
         yield trailer(infos[path])
     yield _END
+    report(Finished(task="export"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,7 @@ class _Trailer:
     deriver: StorePath | None
 
 
-def import_(store: LocalStore, chunks: Iterator[bytes]) -> list[StorePath]:
+def import_(store: LocalStore, chunks: Iterator[bytes], *, report: Report = ignore) -> list[StorePath]:
     """Add all objects of an export; their paths in order. The format has no signatures: it must be trusted.
 
     An object's hash follows its content, so each is laid out first and registered when its name was read.
@@ -80,9 +87,11 @@ def import_(store: LocalStore, chunks: Iterator[bytes]) -> list[StorePath]:
 
     reader = ByteReader(chunks)
     added: list[StorePath] = []
+    report(Started(task="import", unit="objects"))
     while True:
         word = reader.exactly(8)
         if word == _END:
+            report(Finished(task="import"))
             return added
         if word != _NEXT:
             raise NarError(reader.offset - 8, "neither another object nor the end of the export")
@@ -103,6 +112,7 @@ def import_(store: LocalStore, chunks: Iterator[bytes]) -> list[StorePath]:
                 set_tree_metadata(staged)
                 store.install({info.path: staged}, [info], derivations=_outputs(info.path, staged.read_bytes))
             added.append(found.path)
+            report(Advanced(task="import", done=len(added), note=found.path.name))
 
 
 def _outputs(path: StorePath, read: object) -> dict[StorePath, dict[str, StorePath]]:

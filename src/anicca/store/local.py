@@ -19,16 +19,18 @@ from typing import TYPE_CHECKING, Self
 
 from anicca import fs
 from anicca.errors import AniccaError
+from anicca.events import ignore
 from anicca.store import base32, locks
 from anicca.store.aside import AsideHasher
 from anicca.store.hashes import Hash
-from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_views
+from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_views, watched
 from anicca.store.path import StorePath, content_address, make_fixed_path, make_source_path, make_text_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from anicca.events import Report
     from anicca.store.db import Database
     from anicca.store.derivation import Derivation, Instantiated
     from anicca.store.info import PathInfo
@@ -362,6 +364,7 @@ class LocalStore:
         method: Method = "recursive",
         algorithm: str = "sha256",
         references: Iterable[StorePath] = (),
+        report: Report = ignore,
     ) -> StorePath:
         """A copy of a file or tree, addressed by its content. `keep` says which entries below the top are part of it.
 
@@ -381,7 +384,8 @@ class LocalStore:
             from anicca.store.nar_copy import copy_canonical  # noqa: PLC0415 (readers need none)
 
             staged = directory / "tree"
-            nar_hash, size = hash_views(copy_canonical(source, staged, keep=keep))
+            views = copy_canonical(source, staged, keep=keep)
+            nar_hash, size = hash_views(watched(views, f"add {name}", report))
             content = nar_hash if algorithm == "sha256" else hash_path(staged, algorithm)[0]
             path = make_fixed_path(name, "recursive", content, refs)
             if self._wanted(path):

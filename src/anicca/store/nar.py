@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anicca.events import Advanced, Finished, Started
 from anicca.store import nar_fill
 from anicca.store.hashes import Hash
 from anicca.store.nar_fill import CLOSE, DIRECTORY, ENTRY, EXECUTABLE, MAGIC, NODE, REGULAR, SYMLINK, string
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+    from typing import TypeVar
 
+    from anicca.events import Report
     from anicca.store.nar_reader import Listing
+
+    Chunk = TypeVar("Chunk", bytes, memoryview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,17 @@ def hash_views(views: Iterator[memoryview], algorithm: str = "sha256") -> tuple[
     """The hash and the size in bytes of what `nar_fill.fill` gives; the views are given back."""
     digest, size = nar_fill.digest(views, algorithm)
     return Hash(algorithm, digest), size
+
+
+def watched(chunks: Iterator[Chunk], task: str, report: Report) -> Iterator[Chunk]:
+    """The same chunks, while `report` is told how many bytes came."""
+    report(Started(task=task, unit="B"))
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        yield chunk
+        report(Advanced(task=task, done=size))
+    report(Finished(task=task))
 
 
 def restore(stream: Iterator[bytes], destination: Path) -> None:

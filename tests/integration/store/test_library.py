@@ -10,6 +10,9 @@ import pytest
 
 import anicca.store
 from anicca import process
+from anicca.events import Advanced, Event, Finished, Notice, Started
+from anicca.store import LocalStore
+from anicca.store.export import export, import_
 
 pytestmark = pytest.mark.integration
 
@@ -59,3 +62,20 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     )
     printed = process.run([sys.executable, "-c", program]).text
     assert printed.startswith("hello world\n")
+
+
+def test_long_work_is_told_while_it_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(bytes(3 << 20))
+    said: list[Event] = []
+    with LocalStore.open(tmp_path / "root", durable=False) as store:
+        path = store.add_path("big", tmp_path / "big", report=said.append)
+        content = list(export(store, [path], report=said.append))
+    with LocalStore.open(tmp_path / "other", durable=False) as other:
+        import_(other, iter(content), report=said.append)
+    for task in ("add big", "export", "import"):
+        of_it = [e for e in said if not isinstance(e, Notice) and e.task == task]
+        assert isinstance(of_it[0], Started)
+        assert isinstance(of_it[-1], Finished)
+        done = [e.done for e in of_it if isinstance(e, Advanced)]
+        assert done == sorted(done)
+        assert done

@@ -207,19 +207,22 @@ def test_caches_cross_over_with_signatures(store: LocalStore, nix: Nix, tmp_path
     goal = b.outputs["dev"]
     key = generate("test-1")
     (tmp_path / "key").write_text(key.text)
-    ours = BinaryCache.open(f"file://{tmp_path}/ours", compression=compression, secret_key=key)
+    ours = BinaryCache.open(f"file://{tmp_path}/ours", compression=compression, secret_key=key, listings=True)
     copy(store, ours, [goal])
     # Nix takes ours, checking signatures.
     there = nix.at(tmp_path / "there", NIX_CONFIG=f"trusted-public-keys = {key.public}")
     there("nix", "copy", "--from", f"file://{tmp_path}/ours", str(goal))
     assert there("nix-store", "-qR", str(goal)).split()
     # We take Nix's, checking signatures.
-    url = f"file://{tmp_path}/theirs?compression={compression}&secret-key={tmp_path}/key"
+    url = f"file://{tmp_path}/theirs?compression={compression}&secret-key={tmp_path}/key&write-nar-listing=1"
     there("nix", "copy", "--to", url, str(goal))
     with LocalStore.open(tmp_path / "back", durable=False) as back:
         copy(BinaryCache.open(f"file://{tmp_path}/theirs"), back, [goal], keys=keyring([str(key.public)]))
         assert back.closure([goal]) == store.closure([goal])
         assert_clean(back, nix.at(tmp_path / "back"))
+    for path in store.closure([goal]):
+        there_, here = (json.loads((tmp_path / c / f"{path.hash_part}.ls").read_text()) for c in ("theirs", "ours"))
+        assert here == there_
     if compression == "none":
         for path in store.closure([goal]):
             name = f"{path.hash_part}.narinfo"

@@ -24,7 +24,7 @@ SOURCES = click.Path(exists=False, path_type=Path)
 def add(context: Context, *, sources: tuple[Path, ...], name: str | None) -> None:
     """Add files and trees, addressed by the SHA-256 of their NAR; print their paths."""
     with context.open_store() as store:
-        added = [store.add_path(name or source.absolute().name, source) for source in sources]
+        added = [store.add_path(name or source.absolute().name, source, report=context.report) for source in sources]
     context.print([str(p) for p in added], lines(added))
 
 

@@ -152,3 +152,21 @@ def show_derivation(context: Context, *, recursive: bool, texts: tuple[str, ...]
             if recursive:
                 todo += drv.input_derivations
     click.echo(json.dumps(dict(sorted(found.items())), indent=2))
+
+
+@click.command()
+@click.argument("text", metavar="DRV")
+@click.pass_obj
+def print_env(context: Context, *, text: str) -> None:
+    """Print a derivation's environment, and its builder's arguments, as shell commands."""
+    with context.open_store() as store:
+        drv = store.read_derivation(resolve(store, text))
+    env = dict(sorted(drv.env.items()))
+    text_lines = [f"export {name}; {name}={_quoted(value)}" for name, value in env.items()]
+    arguments = " ".join(map(_quoted, drv.args))
+    context.print({"env": env, "args": list(drv.args)}, lines([*text_lines, f"export _args; _args='{arguments}'"]))
+
+
+def _quoted(text: str) -> str:
+    """Text that a shell takes as it is, as `nix-store` quotes it."""
+    return "'" + text.replace("'", "'\\''") + "'"

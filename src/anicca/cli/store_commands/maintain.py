@@ -172,10 +172,14 @@ def repair_path(
 @click.pass_obj
 def dump_db(context: Context) -> None:
     """Print what the database knows, as text for `load-db`."""
+    from anicca.store.json_forms import path_infos_json  # noqa: PLC0415
     from anicca.store.registration import dump_registration  # noqa: PLC0415 (where used)
 
     with context.open_store() as store:
         infos = store.infos()
+        if context.json:
+            context.print(path_infos_json(infos), "")
+            return
         sys.stdout.writelines(f"{line}\n" for line in dump_registration(infos[p] for p in sorted(infos)))
 
 

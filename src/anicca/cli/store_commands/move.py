@@ -36,11 +36,13 @@ def _secret(file: Path | None) -> SecretKey | None:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-def dump(path: Path) -> None:
+@click.pass_obj
+def dump(context: Context, *, path: Path) -> None:
     """Write the NAR of a file or tree, anywhere, to stdout."""
-    from anicca.store.nar_fill import fill, give  # noqa: PLC0415 (where used)
+    from anicca.store.nar import watched  # noqa: PLC0415 (where used)
+    from anicca.store.nar_fill import fill, give  # noqa: PLC0415
 
-    for view in fill(path):
+    for view in watched(fill(path), "dump", context.report):
         sys.stdout.buffer.write(view)
         give(view)
     sys.stdout.buffer.flush()
@@ -65,7 +67,7 @@ def export(context: Context, *, texts: tuple[str, ...]) -> None:
     from anicca.store.export import export as chunks  # noqa: PLC0415 (where used)
 
     with context.open_store() as store:
-        for chunk in chunks(store, resolve_all(store, texts)):
+        for chunk in chunks(store, resolve_all(store, texts), report=context.report):
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
 
@@ -77,7 +79,7 @@ def import_(context: Context) -> None:
     from anicca.store.export import import_ as add_all  # noqa: PLC0415 (where used)
 
     with context.open_store() as store:
-        added = add_all(store, _chunks(sys.stdin.buffer))
+        added = add_all(store, _chunks(sys.stdin.buffer), report=context.report)
     context.print([str(p) for p in added], lines(added))
 
 
@@ -86,6 +88,7 @@ def import_(context: Context) -> None:
 @click.option("--to", "target", metavar="URL", help="Where to: file://…, or the root of another store.")
 @click.option("--from", "source", metavar="URL", help="Where from: file://…, http(s)://…, or another store's root.")
 @click.option("--compression", default="xz", type=click.Choice(["none", "xz", "bzip2", "zstd"]), show_default=True)
+@click.option("--listings", is_flag=True, help="Put a list of what it holds beside each object of a cache.")
 @click.option("--secret-key", type=KEY_FILE, help="Sign what is put into a cache.")
 @click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
 @click.option("--no-check-signatures", is_flag=True, help="Take unsigned objects.")
@@ -99,6 +102,7 @@ def copy(
     target: str | None,
     source: str | None,
     compression: str,
+    listings: bool,
     secret_key: Path | None,
     trusted_keys: tuple[str, ...],
     no_check_signatures: bool,
@@ -119,7 +123,7 @@ def copy(
         paths = resolve_all(store, texts)
         end: LocalStore | BinaryCache
         if "://" in url:
-            end = BinaryCache.open(url, compression=compression, secret_key=_secret(secret_key))
+            end = BinaryCache.open(url, compression=compression, secret_key=_secret(secret_key), listings=listings)
         else:
             end = LocalStore.open(Path(url))
         reading, writing = (store, end) if target is not None else (end, store)

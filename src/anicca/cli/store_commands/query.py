@@ -245,7 +245,8 @@ def _closure_sizes(store: LocalStore, paths: Iterable[StorePath]) -> dict[StoreP
 def hash(context: Context, *, algorithm: str, flat: bool, base: str, file: Path) -> None:  # noqa: A001
     """Print the hash of a tree's NAR or of a file."""
     from anicca.store.hashes import Hash, hasher  # noqa: PLC0415 (where used)
-    from anicca.store.nar import hash_path  # noqa: PLC0415
+    from anicca.store.nar import hash_views, watched  # noqa: PLC0415
+    from anicca.store.nar_fill import fill  # noqa: PLC0415
 
     if flat:
         state = hasher(algorithm)
@@ -254,7 +255,7 @@ def hash(context: Context, *, algorithm: str, flat: bool, base: str, file: Path)
                 state.update(chunk)
         found = Hash(algorithm, state.digest())
     else:
-        found, _size = hash_path(file, algorithm)
+        found, _size = hash_views(watched(fill(file), "hash", context.report), algorithm)
     text = {"base32": found.nix32, "sri": found.sri}.get(base, found.hex)
     context.print({"hash": found.sri}, text)
 
