@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+import anicca
 import anicca.store
 from anicca import process
 from anicca.events import Advanced, Event, Finished, Notice, Started
@@ -16,6 +19,7 @@ from anicca.store.export import export, import_
 
 pytestmark = pytest.mark.integration
 
+GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "store-library.md"
 PAGE = Path(__file__).parents[3] / "docs" / "internals" / "store.md"
 HEAVY = ("sqlite3", "subprocess", "httpx", "cryptography", "zstandard", "lzma", "ctypes", "asyncio", "click", "rich")
 
@@ -62,6 +66,38 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     )
     printed = process.run([sys.executable, "-c", program]).text
     assert printed.startswith("hello world\n")
+
+
+EXAMPLES = """
+import doctest, sys, anicca
+print(anicca.__file__)
+done = doctest.testfile(sys.argv[1], module_relative=False, optionflags=doctest.ELLIPSIS)
+print(done.attempted, done.failed)
+"""
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None or shutil.which("busybox") is None, reason="needs bwrap and busybox")
+def test_the_guide_s_examples_run_with_nothing_but_the_store_and_the_floor(tmp_path: Path) -> None:
+    here = Path(anicca.__file__).parent
+    alone = tmp_path / "alone" / "anicca"
+    shutil.copytree(here / "store", alone / "store")
+    for name in ("__init__.py", "errors.py", "events.py", "fs.py", "process.py"):
+        shutil.copy(here / name, alone)
+    (tmp_path / "empty").mkdir()
+    printed = process.run(
+        [sys.executable, "-c", EXAMPLES, GUIDE],
+        cwd=tmp_path / "empty",
+        env={**os.environ, "PYTHONPATH": str(alone.parent)},
+        timeout_seconds=120,
+    ).text
+    assert printed.splitlines()[0] == str(alone / "__init__.py")
+    attempted, failed = printed.splitlines()[-1].split()
+    assert int(attempted) > 50
+    assert failed == "0", printed
+
+
+def test_its_types_are_for_those_who_import_it() -> None:
+    assert (Path(anicca.__file__).parent / "py.typed").is_file()
 
 
 def test_long_work_is_told_while_it_goes_on(tmp_path: Path) -> None:
