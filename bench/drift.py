@@ -134,8 +134,9 @@ def works(tree: str, top: Path, only: list[str]) -> list[Work]:
 
 def host_works(tree: Path, top: Path) -> list[Work]:
     """The same tree as an anicca host, and what others would have to look at there."""
-    host = make_host(tree, top)
-    plant(host)
+    host = top / "host"
+    if not host.exists():
+        plant(make_host(tree, top))
     print(f"the host has {DRIFTED} drifted files", file=sys.stderr)
     aide = ["aide", "--config", f"{top}/aide.conf"]
     git = ["git", f"--git-dir={top}/git", f"--work-tree={tree}"]
@@ -208,10 +209,12 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--directory", type=Path, default=None)
     options.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    options.add_argument("--reuse", type=Path, help="where an earlier run with --reuse left what takes long to make")
     options.add_argument("--million", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
-        top = Path(directory)
+        top = chosen.reuse or Path(directory)
+        top.mkdir(exist_ok=True)
         if chosen.million:
             million(top)
             return

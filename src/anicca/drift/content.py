@@ -25,6 +25,13 @@ FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 TRIES = 2
 
 
+def wanted_digest(digests: tuple[str, ...]) -> str:
+    """What is to be read of a file of which these digests are as good; empty if nothing is."""
+    if not digests or digests[0].startswith(SAME_AS):
+        return digests[0] if digests else ""
+    return digests[0].partition(":")[0]
+
+
 def digest_file(name: bytes, directory: int, seen: os.stat_result, algorithm: str) -> tuple[str, str]:
     """The digest of the regular file `name` that `seen` describes, and flags. Raises `OSError`.
 
@@ -58,7 +65,11 @@ def digest_file(name: bytes, directory: int, seen: os.stat_result, algorithm: st
 
 def _digest_of_same(name: bytes, directory: int, seen: os.stat_result, wanted: str) -> tuple[str, str]:
     """`wanted` itself if the file has the content of the other, else its SHA-256: reading is cheaper than hashing."""
-    other = os.open(os.fsencode(wanted[len(SAME_AS) :]), FLAGS)
+    try:
+        other = os.open(os.fsencode(wanted[len(SAME_AS) :]), FLAGS)
+    except OSError as error:
+        # Not this file is gone: what it should be compared to is.
+        raise OSError(errno.EIO, f"{wanted[len(SAME_AS) :]}: {error.strerror}") from error
     try:
         fd = _open(name, directory)
         try:

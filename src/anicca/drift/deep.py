@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from anicca import events
 from anicca.drift import records, system
 from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, compare
-from anicca.drift.content import SAME_AS
+from anicca.drift.content import SAME_AS, wanted_digest
 from anicca.drift.entry import kind_of
 from anicca.drift.expect import Expectation, Expected, in_order
 from anicca.drift.findings import Finding, Findings, seen_by
@@ -107,12 +107,11 @@ def _compared(
     root: Root, directory: bytes, expected: dict[bytes, Expected], tally: Tally, workers: int
 ) -> Iterator[Finding]:
     """All that differs below a mounted directory."""
-    wanted = {path: one.digests[0] for path, one in expected.items() if one.digests}
+    wanted = {path: wanted_digest(one.digests) for path, one in expected.items() if one.digests}
     prefix = "" if directory == b"/" else os.fsdecode(directory)
 
     def want(path: bytes, _seen: os.stat_result) -> str:
-        digest = wanted.get(path, "")
-        return digest if digest.startswith(SAME_AS) else digest.partition(":")[0] or "sha256"
+        return wanted.get(path, "sha256")
 
     kept = _kept_below(root, directory)
     expectation = Expectation("the system", in_order(expected), mounts=kept, below=tuple(kept))

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift.compare import CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
+from anicca.drift.content import wanted_digest
 from anicca.drift.lines import get_path, put_path
 from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import Options, Scan
@@ -63,7 +64,7 @@ class Findings(NamedTuple):
 def look(root: bytes, expectation: Expectation, options: Options | None = None) -> Findings:
     """Scan a root and compare; of content, only that is read of which a digest is expected. Raises `OSError`."""
     entries = list(expectation.entries)
-    wanted = {one.path: one.digests[0].partition(":")[0] for one in entries if one.digests}
+    wanted = {one.path: wanted_digest(one.digests) for one in entries if one.digests}
     declared = {one.path for one in entries}
     # What is mounted where the system says is the system's own business, not the root's.
     options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""), leave=expectation.mounts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anicca.drift import records, system
 from anicca.drift.compare import Drift, compare
+from anicca.drift.content import wanted_digest
 from anicca.drift.entry import HIDDEN, Entry, is_below, kind_of
 from anicca.drift.expect import Expectation
 from anicca.drift.facts import expectation_for
@@ -60,8 +61,7 @@ def why(top: bytes, path: bytes) -> Why:
     expectation = expectation_for(top)
     expected = {one.path: one for one in expectation.entries}
     wanted = expected.get(place)
-    digest = wanted.digests[0].partition(":")[0] if wanted and wanted.digests else ""
-    entry = look_at(top, place, digest)
+    entry = look_at(top, place, wanted_digest(wanted.digests) if wanted else "")
     on_anicca = root.exists(system.CURRENT)
     kept = next((one for one in expectation.below if is_below(place, one)), None) if on_anicca else None
     if on_anicca and place.startswith((b"/usr/", b"/etc/")):
