@@ -17,6 +17,8 @@ from anicca.declare.root import (
     F2fs,
     F2fsCompression,
     F2fsForgetting,
+    Overlay,
+    OverlayFilesystem,
     Root,
     Tmpfs,
 )
@@ -328,6 +330,8 @@ def _root_choices(root: Root) -> Iterator[tuple[str, object, tuple[object, ...]]
             yield "compress", root.compress, (*get_args(BtrfsCompression), None)
         case Afresh():
             yield "filesystem", root.filesystem, get_args(AfreshFilesystem)
+        case Overlay():
+            yield "filesystem", root.filesystem, get_args(OverlayFilesystem)
 
 
 def _shorten(text: str) -> str:

@@ -16,6 +16,7 @@ F2fsCompression = Literal["zstd", "lz4", "lzo", "lzo-rle"]
 F2fsForgetting = Literal["revert", "erase"]
 BtrfsCompression = Literal["zstd", "lzo", "zlib"]
 AfreshFilesystem = Literal["ext4", "xfs", "f2fs", "btrfs"]
+OverlayFilesystem = Literal["ext4", "xfs", "btrfs"]
 
 MIB = 1 << 20
 
@@ -167,6 +168,49 @@ class Afresh:
         return next((least for name, _, least in AFRESH if name == self.filesystem), 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A root that is a new upper layer of an overlay at every boot, on a volume that is not made anew.
+
+    What earlier boots wrote is deleted when the host is up.
+    """
+
+    backend: ClassVar[str] = "overlay"
+
+    filesystem: OverlayFilesystem = "ext4"
+    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
+
+    @property
+    def guard_backend(self) -> str:
+        """What `anicca.backend=` on the kernel command line says."""
+        return f"{self.backend}:{self.filesystem}"
+
+    @property
+    def mount_options(self) -> str:
+        """The options of every mount of the volume, as in fstab."""
+        return "noatime"
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """What mkfs is told besides the device and the label."""
+        return ()
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """What else the guard is told on the kernel command line."""
+        return ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The Debian packages that the initrd takes its programs from."""
+        return tuple(package for name, package, _ in AFRESH if name == self.filesystem)
+
+    @property
+    def least_bytes(self) -> int:
+        """The smallest volume that does; 0 where the root has none."""
+        return next((least for name, _, least in AFRESH if name == self.filesystem), 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tmpfs:
     """A root in memory: the simplest that forgets; what is written to it costs memory."""
@@ -208,5 +252,5 @@ class Tmpfs:
         return 0
 
 
-Root = F2fs | Btrfs | Afresh | Tmpfs
-ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Tmpfs)
+Root = F2fs | Btrfs | Afresh | Overlay | Tmpfs
+ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Overlay, Tmpfs)

@@ -10,7 +10,7 @@ from anicca.declare.host import Absent, Directory, Disk, Entry, File, Group, Hos
 from anicca.declare.merge import Ledger, Option, show_value
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 from anicca.declare.rank import Rank, Ranked, weigh
-from anicca.declare.root import ROOTS, Afresh, Btrfs, F2fs, Root, Tmpfs
+from anicca.declare.root import ROOTS, Afresh, Btrfs, F2fs, Overlay, Root, Tmpfs
 from anicca.declare.size import parse_size
 from anicca.declare.spec import PersistKind, UnitState
 from anicca.declare.undeclared import Remember, Rule, RuleKind
@@ -49,6 +49,7 @@ FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
     F2fs: {"compress_algorithm": (str, NoneType), "compress": (bool,), "lazytime": (bool,), "forget": (str,)},
     Btrfs: {"compress": (str, NoneType), "keep": (int,), "keep_days": (int, NoneType)},
     Afresh: {"filesystem": (str,)},
+    Overlay: {"filesystem": (str,)},
     Tmpfs: {"size": (str,)},
     Rule: {"path": (str,), "kind": (str,), "why": (str,)},
     Remember: {"size": (str,), "file": (str,), "days": (int,)},

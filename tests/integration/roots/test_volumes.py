@@ -107,8 +107,8 @@ def make_host(tree: Path, tmp_path: Path) -> Iterator[Callable[..., Host]]:
         process.run(["losetup", "--detach", device])
 
 
-KINDS = ("btrfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs")
-SOME = [*KINDS[:2], *(pytest.param(kind, marks=pytest.mark.nightly) for kind in KINDS[2:])]
+KINDS = ("btrfs", "afresh:ext4", "overlay:ext4", "afresh:xfs", "afresh:btrfs", "overlay:xfs", "overlay:btrfs")
+SOME = [*KINDS[:3], *(pytest.param(kind, marks=pytest.mark.nightly) for kind in KINDS[3:])]
 
 
 def blank(kind: str) -> list[str]:
@@ -117,7 +117,11 @@ def blank(kind: str) -> list[str]:
 
 
 def first_outcome(kind: str) -> str:
-    return "made" if kind == "btrfs" else "blank"
+    return "blank" if kind.startswith("afresh") else "made"
+
+
+def type_of(kind: str) -> str:
+    return "overlay" if kind.startswith("overlay") else kind.rpartition(":")[2]
 
 
 @pytest.mark.parametrize("kind", SOME)
@@ -128,7 +132,7 @@ def test_each_boot_begins_blank(kind: str, make_host: Callable[..., Host]) -> No
     for _ in range(3):
         facts, root = host.boot(JUNK)
         assert (facts["outcome"], facts["reasons"], root) == ("blank", [], blank(kind))
-        assert facts["root"] == kind.rpartition(":")[2]
+        assert facts["root"] == type_of(kind)
 
 
 @pytest.mark.nightly
@@ -139,7 +143,7 @@ def test_a_full_root_is_blank_again(kind: str, make_host: Callable[..., Host]) -
         "dd if=/dev/urandom of=big bs=1M 2> /dev/null; n=0; while true > f$n; do n=$((n + 1)); done 2> /dev/null; sync"
     )
     facts, root = host.boot()
-    assert facts["root"] == kind.rpartition(":")[2]
+    assert facts["root"] == type_of(kind)
     assert root == blank(kind)
 
 
@@ -150,7 +154,7 @@ def test_damage_is_made_afresh(kind: str, make_host: Callable[..., Host]) -> Non
     with host.volume.open("r+b") as file:
         file.write(bytes(2 * MIB))
     facts, root = host.boot()
-    assert facts["outcome"] == ("made-afresh" if kind == "btrfs" else "blank")
+    assert facts["outcome"] == ("blank" if kind.startswith("afresh") else "made-afresh")
     assert root == blank(kind)
     assert host.boot()[0]["outcome"] == "blank"
 

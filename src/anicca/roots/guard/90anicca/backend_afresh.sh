@@ -31,15 +31,7 @@ backend_minimum() {
 
 # backend_make DEVICE OPTION…: a new filesystem, whatever was there.
 backend_make() {
-    backend_device=$1
-    shift
-    case $kind in
-        ext4) mkfs.ext4 -q -F -L anicca-root "$@" "$backend_device" ;;
-        xfs) mkfs.xfs -q -f -L anicca-root "$@" "$backend_device" ;;
-        f2fs) mkfs.f2fs -q -f -l anicca-root "$@" "$backend_device" ;;
-        btrfs) mkfs.btrfs -q -f -L anicca-root "$@" "$backend_device" ;;
-        *) echo "nothing is known of a filesystem $kind" && return 1 ;;
-    esac
+    make_filesystem "$kind" "$@"
 }
 
 # backend_after DEVICE: nothing is left to be done.

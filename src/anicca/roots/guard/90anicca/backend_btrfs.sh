@@ -54,11 +54,9 @@ backend_minimum() {
 
 # backend_make DEVICE OPTION…: a new filesystem, whatever was there.
 backend_make() {
-    backend_device=$1
-    shift
     ! mounted "$top" || umount "$top" || return 1
-    mkfs.btrfs -q -f -L anicca-root "$@" "$backend_device" || return 1
-    btrfs_top "$backend_device" || return 1
+    make_filesystem btrfs "$@" || return 1
+    btrfs_top "$1" || return 1
     mkdir "$top/old" && btrfs -q subvolume create "$top/blank" && btrfs property set "$top/blank" ro true || return 1
     umount "$top"
 }

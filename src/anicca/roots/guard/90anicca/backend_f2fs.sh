@@ -50,9 +50,7 @@ backend_minimum() {
 
 # backend_make DEVICE OPTION…: a new filesystem, whatever was there.
 backend_make() {
-    backend_device=$1
-    shift
-    mkfs.f2fs -q -f -l anicca-root "$@" "$backend_device"
+    make_filesystem f2fs "$@"
 }
 
 # backend_after DEVICE: whether the newest checkpoint is the one recorded when the root was last known to be blank.

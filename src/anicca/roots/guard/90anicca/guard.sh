@@ -98,7 +98,7 @@ can_write() {
 
 # attempt OPTIONS: mounts the root and sees for itself. Runs bounded.
 attempt() {
-    backend_reset "$device" || return 1
+    backend_reset "$device" || return
     clock
     attempt_from=$now
     if ! backend_mount "$device" "$root" "$1" > "$seen" 2>&1; then
@@ -132,6 +132,20 @@ hand_over() {
     # A mount of a damaged filesystem may refuse to go.
     ! mounted "$root" || bounded 10 umount "$root" || over=124
     return "$over"
+}
+
+# make_filesystem KIND DEVICE OPTION…
+make_filesystem() {
+    make_kind=$1
+    make_device=$2
+    shift 2
+    case $make_kind in
+        f2fs) mkfs.f2fs -q -f -l anicca-root "$@" "$make_device" ;;
+        ext4) mkfs.ext4 -q -F -L anicca-root "$@" "$make_device" ;;
+        xfs) mkfs.xfs -q -f -L anicca-root "$@" "$make_device" ;;
+        btrfs) mkfs.btrfs -q -f -L anicca-root "$@" "$make_device" ;;
+        *) echo "nothing is known of a filesystem $make_kind" && return 1 ;;
+    esac
 }
 
 # make_afresh: a new filesystem on the device that is ours.
@@ -204,7 +218,6 @@ choose() {
 # report FILE: what was done, for /run/anicca/guard.json, the console and the journal.
 report() {
     mounted "$root" || value='none none'
-    [ "$outcome" = fell-back ] || device=$mounted_source
     [ "$backend" != tmpfs ] || device=
     report_type=${value%% *}
     quoted "${value#* }"

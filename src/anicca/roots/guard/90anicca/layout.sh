@@ -7,7 +7,7 @@ set -eu
 . "${0%/*}/common.sh"
 root=$ANICCA_SYSROOT
 run=$ANICCA_RUN
-: "${ANICCA_NIX:=/nix}" "${ANICCA_UNITS:=/run/systemd/system}"
+: "${ANICCA_NIX:=/nix}"
 kept=$ANICCA_NIX/persist
 
 # stopped: what the boot stopped at, for stop.sh, the console and the journal.

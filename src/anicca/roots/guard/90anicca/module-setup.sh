@@ -71,7 +71,7 @@ install() {
         tail sha256sum sh e2fsck mkfs.f2fs
     # Of other filesystems, what the tree has.
     inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs blkdiscard
-    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh; do
+    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh backend_overlay; do
         inst_simple "$moddir/$name.sh" "/usr/lib/anicca/$name.sh"
     done
     for name in guard nix layout digest stop; do
