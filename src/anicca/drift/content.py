@@ -73,11 +73,15 @@ def _digest_of_same(name: bytes, directory: int, seen: os.stat_result, wanted: s
     try:
         fd = _open(name, directory)
         try:
+            left = seen.st_size
             while os.fstat(other).st_size == seen.st_size:
-                one = os.read(fd, CHUNK_BYTES)
-                if one != os.read(other, CHUNK_BYTES):
+                # No more than there is to read: a buffer of the usual size costs more than a small file.
+                size = min(left + 1, CHUNK_BYTES)
+                one = os.read(fd, size)
+                if one != os.read(other, size):
                     break
-                if not one:
+                left -= len(one)
+                if len(one) < size:
                     return wanted, ""
         finally:
             os.close(fd)
