@@ -28,6 +28,13 @@ AFRESH: tuple[tuple[AfreshFilesystem, str, int], ...] = (
 )
 """What can be made anew at every boot: the Debian package that does, and the least that it makes one of."""
 
+UNAVAILABLE = {
+    "zfs": "its module is built on the host by zfs-dkms, and no step of a build does that",
+    "bcachefs": "Debian 13's kernel has it, but no package of Debian 13 has its tools",
+    "nilfs2": "it cannot go back to a snapshot, nor keep extended attributes",
+}
+"""Filesystems that people ask for, and why no root is on them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class F2fs:

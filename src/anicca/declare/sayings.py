@@ -10,7 +10,7 @@ from anicca.declare.host import Absent, Directory, Disk, Entry, File, Group, Hos
 from anicca.declare.merge import Ledger, Option, show_value
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 from anicca.declare.rank import Rank, Ranked, weigh
-from anicca.declare.root import ROOTS, Afresh, Btrfs, F2fs, Overlay, Root, Tmpfs
+from anicca.declare.root import ROOTS, UNAVAILABLE, Afresh, Btrfs, F2fs, Overlay, Root, Tmpfs
 from anicca.declare.size import parse_size
 from anicca.declare.spec import PersistKind, UnitState
 from anicca.declare.undeclared import Remember, Rule, RuleKind
@@ -272,6 +272,10 @@ class Sayings:
         if value is None:
             return None, place, own
         if not isinstance(value, SCALARS[name]) or not _is_writable(value):
+            reason = UNAVAILABLE.get(value.lower()) if name == "root" and isinstance(value, str) else None
+            if reason is not None:
+                self._fault(f"there is no root on {value}: {reason}", place)
+                return None, place, own
             self._fault(f"{name} is {show_value(value)}, not {_either(SCALARS[name])}", place)
             return None, place, own
         place = getattr(value, "declared_at", place)

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(1200)]
     [
         ("btrfs", "btrfs", "made-afresh"),
         ("afresh:ext4", "ext4", "blank"),
+        ("overlay:ext4", "overlay", "made-afresh"),
         ("afresh:f2fs", "f2fs", "blank"),
         ("tmpfs", "tmpfs", "blank"),
     ],
