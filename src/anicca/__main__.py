@@ -1,4 +1,4 @@
-"""`python -m anicca`, and the command `anicca`: questions to the store the short way, all else the long one."""
+"""`python -m anicca` and `anicca`: the store's questions and bytes the short way, all else the long one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    from anicca.cli.quick import answered  # noqa: PLC0415 (builders of derivations import this package, not this)
-
     try:
-        done = answered(sys.argv[1:])
+        done = _short_way(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
     if not done:
         from anicca.cli.app import main as run  # noqa: PLC0415 (the long way)
 
         run()
+
+
+def _short_way(words: list[str]) -> bool:
+    """Whether `words` were something that needs little of us, and that is done. Nothing is imported for the others."""
+    if words[:1] == ["store"] and words[1:2] and words[1] in ("hash", "dump", "--dump"):
+        from anicca.cli.quick_nar import done  # noqa: PLC0415 (where asked for)
+
+        return done(words[1:])
+    if "store" in words:
+        from anicca.cli.quick import answered  # noqa: PLC0415 (where asked for)
+
+        return answered(words)
+    return False
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 QUERY = frozenset({"query", "-q", "--query"})
 VALIDITY = frozenset({"check-validity", "--check-validity"})
-NAR_VERBS = frozenset({"hash", "dump", "--dump"})
 SPELLINGS = {"-R": "--requisites", "-d": "--deriver"}
 _SHA256 = "sha256:"
 _SHA256_LENGTH = 71
@@ -66,10 +65,6 @@ class _Question:
 
 def answered(words: list[str]) -> bool:
     """Whether `words`, a command line without the program, were a question that is answered now."""
-    if words[:1] == ["store"] and words[1:2] and words[1] in NAR_VERBS:
-        from anicca.cli.quick_nar import done  # noqa: PLC0415 (where asked for)
-
-        return done(words[1:])
     try:
         question = _Question(words)
         answer = _find(question)

@@ -10,8 +10,6 @@ import stat
 from collections import deque
 from operator import attrgetter
 
-from anicca.store.aside import AsideHasher
-
 # Without `typing` and value types: see `spelling`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,6 +183,8 @@ def write_all(fd: int, content: memoryview) -> None:
 
 def digest(views: Iterator[memoryview], algorithm: str) -> tuple[bytes, int]:
     """The digest and the size of what `fill` gives; the views are given back."""
+    from anicca.store.aside import AsideHasher  # noqa: PLC0415 (dumping needs none)
+
     state = AsideHasher(algorithm)
     size = 0
     try:

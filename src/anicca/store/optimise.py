@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from anicca import fs
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import base32
 from anicca.store.canonical import MTIME_NANOSECONDS
@@ -16,12 +17,16 @@ from anicca.store.nar import hash_path
 from anicca.store.nar_fill import BUFFER_BYTES, CLOSE, EXECUTABLE, MAGIC, REGULAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from anicca.events import Report
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
+
+
+_BATCH = 256
+"""So many files are hashed, then linked."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,10 +66,20 @@ class _Links:
 
     def tree(self, path: bytes) -> None:
         """Link all files below `path`."""
+        found: list[tuple[bytes, os.stat_result]] = []
+        for file in self._unlinked(path):
+            found.append(file)
+            if len(found) == _BATCH:
+                self._files(found)
+                found.clear()
+        self._files(found)
+
+    def _unlinked(self, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+        """What is not in the directory of links yet, with its status."""
         status = os.lstat(path)
         if not stat.S_ISDIR(status.st_mode):
             if status.st_ino not in self._inodes:
-                self._file(path, status)
+                yield path, status
             return
         todo = [path]
         while todo:
@@ -75,12 +90,17 @@ class _Links:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
                 elif entry.inode() not in self._inodes:
-                    self._file(entry.path, os.lstat(entry.path))
+                    yield entry.path, os.lstat(entry.path)
 
-    def _file(self, path: bytes, status: os.stat_result) -> None:
-        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWUSR:
-            return  # Not canonical, so not ours to share.
-        link = self._directory + b"/" + _name(path, status)
+    def _files(self, files: list[tuple[bytes, os.stat_result]]) -> None:
+        # Not canonical is not ours to share.
+        ours = [(p, s) for p, s in files if not (stat.S_ISREG(s.st_mode) and s.st_mode & stat.S_IWUSR)]
+        for (path, status), name in zip(ours, fs.in_two(_name, ours), strict=True):
+            self._file(path, status, self._directory + b"/" + name)
+
+    def _file(self, path: bytes, status: os.stat_result, link: bytes) -> None:
+        if status.st_ino in self._inodes:
+            return
         try:
             known = os.lstat(link)
         except FileNotFoundError:
@@ -129,14 +149,15 @@ class _Links:
         self.saved.size_bytes += status.st_size
 
 
-def _name(path: bytes, status: os.stat_result) -> bytes:
+def _name(file: tuple[bytes, os.stat_result]) -> bytes:
     """The link's name: the hash of the file's NAR."""
+    path, status = file
     size = status.st_size
     if not stat.S_ISREG(status.st_mode) or size > BUFFER_BYTES:
         digest = hash_path(path)[0].digest
     else:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (bytes, once for each of many files)
-            content = file.read(size)
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (bytes, once for each of many files)
+            content = stream.read(size)
         kind = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
         digest = sha256(b"".join((MAGIC, kind, size.to_bytes(8, "little"), content, bytes(-size % 8), CLOSE))).digest()
     return base32.encode(digest).encode()

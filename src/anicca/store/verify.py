@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from anicca import fs
 from anicca.errors import AniccaError
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store.nar import hash_path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from anicca.store.info import PathInfo
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
+
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,11 @@ def verify(store: LocalStore, *, check_contents: bool = False, report: Report = 
     found = [Damage(path=p, reason="is registered, but not there") for p in paths if p.basename not in there]
     if check_contents:
         found += [Damage(path=None, reason=f"the database: {text}") for text in db.check()]
-        for done, (path, info) in enumerate(sorted(db.infos().items()), 1):
-            damage = damage_of(store, info) if path.basename in there else None
-            if damage is not None:
-                found.append(damage)
-            report(Advanced(task="verify", done=done))
+        infos = [info for path, info in sorted(db.infos().items()) if path.basename in there]
+        for first in range(0, len(infos), _BATCH):
+            batch = infos[first : first + _BATCH]
+            found += [d for d in fs.in_two(lambda info: damage_of(store, info), batch) if d is not None]
+            report(Advanced(task="verify", done=first + len(batch)))
     report(Finished(task="verify"))
     return found
 
