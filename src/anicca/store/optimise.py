@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from anicca import fs
+from anicca.errors import AniccaError
 from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store import base32
 from anicca.store.canonical import MTIME_NANOSECONDS
@@ -102,13 +103,17 @@ class _Links:
         if status.st_ino in self._inodes:
             return
         try:
-            known = os.lstat(link)
-        except FileNotFoundError:
+            os.link(path, link, follow_symlinks=False)
+        except FileExistsError:
             try:
-                os.link(path, link, follow_symlinks=False)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.EMLINK, errno.ENOSPC):
-                    raise
+                known = os.lstat(link)
+            except FileNotFoundError:
+                return  # A collector took it, as nothing used it.
+        except OSError as error:
+            if error.errno not in (errno.EMLINK, errno.ENOSPC):
+                raise
+            return
+        else:
             self._inodes.add(status.st_ino)
             return
         if known.st_ino == status.st_ino:
@@ -156,8 +161,14 @@ def _name(file: tuple[bytes, os.stat_result]) -> bytes:
     if not stat.S_ISREG(status.st_mode) or size > BUFFER_BYTES:
         digest = hash_path(path)[0].digest
     else:
-        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (bytes, once for each of many files)
-            content = stream.read(size)
+        # No `open`: for files as small as most are, that takes longer than reading.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            content = os.read(fd, size)
+        finally:
+            os.close(fd)
+        if len(content) != size:
+            raise AniccaError(f"{os.fsdecode(path)}: shrank while it was read")
         kind = EXECUTABLE if status.st_mode & stat.S_IXUSR else REGULAR
         digest = sha256(b"".join((MAGIC, kind, size.to_bytes(8, "little"), content, bytes(-size % 8), CLOSE))).digest()
     return base32.encode(digest).encode()
