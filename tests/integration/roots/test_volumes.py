@@ -1,21 +1,16 @@
-"""The guard on real volumes of this machine's kernel: loop devices in a chroot of a Debian 13, a boot in a second.
-
-Only f2fs needs a machine of its own (tests/vm/roots). A boot is the guard in mounts of its own, then what the host
-does with its root; they end with everything still mounted, as when the power is cut.
-"""
+"""The guard on real volumes of this machine's kernel: a boot in a second. Only f2fs needs a machine (tests/vm/roots)."""
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.roots.volumes import MIB, Host, open_host
 from tests.vm.roots.guest import make_tree
 
 from anicca import process
-from anicca.roots.guard.files import MODULE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,60 +22,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount"),
 ]
 
-MIB = 1 << 20
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-BOOT = r"""
-tree=$1 work=$2 deed=$3
-mkdir -p "$work/root"
-mount --bind "$tree" "$work/root"
-cd "$work/root"
-mount --rbind /dev dev; mount -t proc proc proc; mount -t sysfs sysfs sys; mount -t tmpfs tmpfs run
-mkdir run/guard run/sysroot run/anicca
-mount --bind "$4" run/guard
-cp "$work/cmdline" run/cmdline
-export ANICCA_CMDLINE=/run/cmdline ANICCA_SYSROOT=/run/sysroot ANICCA_KMSG=/run/kmsg ANICCA_SYSRQ=/run/sysrq
-touch run/kmsg
-chroot . busybox sh /run/guard/guard.sh
-sleep 1 # for what it does while the boot goes on
-cat run/anicca/guard.json
-chroot . sh -c 'cd /run/sysroot && find . -printf "%p %M %U:%G\n" && touch x && rm x && eval "$1"' sh "$deed"
-"""
 JUNK = "mkdir -p a/b && echo x > a/b/c && cp /usr/bin/busybox su && chmod 4755 su && chmod 700 . && chown 5:5 . && sync"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Host:
-    """A volume in a file, and the kernel command line that names it."""
-
-    tree: Path
-    work: Path
-    volume: Path
-    device: str
-
-    def boot(self, deed: str = ":") -> tuple[dict[str, Any], list[str]]:
-        """The guard's facts, what was on the root it handed over, and then what `deed` said."""
-        argv: list[str | Path] = [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            BOOT,
-            "sh",
-            self.tree,
-            self.work,
-            deed,
-            MODULE_DIRECTORY,
-        ]
-        said = process.run(argv, env={"PATH": PATH}, timeout_seconds=120).text.splitlines()
-        return json.loads(said[0]), said[1:]
-
-    def run(self, script: str) -> str:
-        """What a rescue system says to a script, with the volume as $1 and a directory to mount it on as $2."""
-        return self._unshared(f'mkdir -p "$2" && {script}', self.device, self.work / "rescue", self.tree)
-
-    def _unshared(self, script: str, *words: str | Path) -> str:
-        argv: list[str | Path] = ["unshare", "--mount", "sh", "-ec", script, "sh", *words]
-        return process.run(argv, env={"PATH": PATH}, timeout_seconds=120).text
 
 
 @pytest.fixture(scope="session")
@@ -90,21 +32,8 @@ def tree() -> Path:
 
 @pytest.fixture
 def make_host(tree: Path, tmp_path: Path) -> Iterator[Callable[..., Host]]:
-    devices = []
-
-    def make(parameters: str, *, mebibytes: int = 400, start: bytes = b"anicca: a new volume\n") -> Host:
-        volume = tmp_path / "volume"
-        with volume.open("wb") as file:
-            file.write(start)
-            file.truncate(mebibytes * MIB)
-        device = process.run(["losetup", "--find", "--show", volume]).text.strip()
-        devices.append(device)
-        (tmp_path / "cmdline").write_text(f"anicca.root={device} {parameters}\n")
-        return Host(tree=tree, work=tmp_path, volume=volume, device=device)
-
-    yield make
-    for device in devices:
-        process.run(["losetup", "--detach", device])
+    with ExitStack() as hosts:
+        yield lambda parameters: hosts.enter_context(open_host(tree, tmp_path, parameters))
 
 
 KINDS = ("btrfs", "afresh:ext4", "overlay:ext4", "afresh:xfs", "afresh:btrfs", "overlay:xfs", "overlay:btrfs")
