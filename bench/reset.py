@@ -2,8 +2,8 @@
 
     python -m bench.reset [--files N,N…] [--rounds N]
 
-On this machine's kernel, on loop devices (an f2fs root is not reset at all). Seconds are the guard's own, the least of some
-rounds; beside them is how much of it is the last mount. Needs root, and a kernel with btrfs and xfs.
+On this machine's kernel, on loop devices (an f2fs root is not reset at all). Seconds are the guard's own, the least of
+some rounds; beside them is how much of it is the last mount. Needs root, and a kernel with btrfs and xfs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The guard on real volumes of this machine's kernel: a boot in a second. Only f2fs needs a machine (tests/vm/roots)."""
+"""The guard on real volumes of this machine's kernel: a boot in a second. Only f2fs needs one: tests/vm/roots."""
 
 from __future__ import annotations
 
