@@ -20,6 +20,7 @@ import anicca as anicca_package
 from anicca import process
 from anicca.debian.fetch import default_cache
 from anicca.declare.load import evaluate
+from anicca.declare.spec import resolution_key
 from anicca.fs import remove_tree
 from anicca.store import LocalStore, StorePath
 from anicca.store.export import export
@@ -129,11 +130,16 @@ def source() -> Path:
 def _locked(declared: Declared, *, after: bytes | None = None) -> bytes:
     """The lock of a host of these packages and users, made once."""
     pinned = Declared(packages=declared.packages, users=declared.users, tool=declared.tool)
-    file = CACHE / f"lock-{hashlib.sha256(pinned.text().encode()).hexdigest()[:16]}" / "host.py"
+    text = pinned.text()
+    pinned.file.parent.mkdir(parents=True, exist_ok=True)
+    pinned.file.write_text(text)
+    # What every host has besides changes with the program.
+    key = hashlib.sha256(f"{resolution_key(evaluate(pinned.file))} {text}".encode()).hexdigest()[:16]
+    file = CACHE / f"lock-{key}" / "host.py"
     lock = file.with_name("host.lock")
     if not lock.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(pinned.text())
+        file.write_text(text)
         if after is not None:
             lock.write_bytes(after)
         try:
