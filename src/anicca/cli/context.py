@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +52,8 @@ class Context:
     def print(self, record: Any, text: str) -> None:
         """The result: `record` as JSON where asked for, else `text`."""
         if self.json:
+            import json  # noqa: PLC0415 (where asked for)
+
             click.echo(json.dumps(record, indent=2, sort_keys=True))
         elif text:
             click.echo(text)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import threading
 import time
-import traceback
 from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
@@ -38,6 +36,8 @@ def make_report(*, as_json: bool, verbose: int, closer: Callable[[Callable[[], N
 
 
 def _json_line(event: Event) -> None:
+    import json  # noqa: PLC0415 (where asked for)
+
     record = {"event": type(event).__name__.lower(), **dataclasses.asdict(event)}
     sys.stderr.write(json.dumps(record, sort_keys=True) + "\n")
     sys.stderr.flush()
@@ -206,5 +206,7 @@ def show_error(error: AniccaError) -> None:
 
 def show_bug() -> None:
     """A traceback is a bug of ours, and says so."""
+    import traceback  # noqa: PLC0415 (rare, it is to be hoped)
+
     traceback.print_exc()
     sys.stderr.write("error: this is a bug in anicca, not in your declaration; please report the lines above\n")

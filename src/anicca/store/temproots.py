@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from anicca.store.locks import lock, open_lock, unlock
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -99,6 +99,8 @@ class TempRoots:
             self._hang_up()
             return True
         # One call for all that we have to tell: Nix's collector may abort when somebody calls and hangs up at once.
+        import socket  # noqa: PLC0415 (only while a collector runs)
+
         try:
             if self._collector is None:
                 self._collector = socket.socket(socket.AF_UNIX)
