@@ -73,6 +73,18 @@ def make_store(root: Path, count: int) -> list[StorePath]:
     return made
 
 
+def show_import(env: dict[str, str], runs: int) -> None:
+    """What `import anicca.store` costs, beside starting Python."""
+    for statement in ("import anicca.store", "from anicca.store import LocalStore; LocalStore"):
+        costs: tuple[list[Cost], list[Cost]] = ([], [])
+        for _ in range(runs):
+            for of, program in zip(costs, ("pass", statement), strict=True):
+                work = partial(process.run, [sys.executable, "-c", program], env=env)
+                of.append(cost(work, resource.RUSAGE_CHILDREN))
+        bare, whole = map(median, costs)
+        print(f"{statement}: {(whole.cpu - bare.cpu) * 1000:.1f} ms of CPU")
+
+
 def questions(
     store: LocalStore, paths: list[StorePath]
 ) -> list[tuple[str, list[str], list[str], Callable[[], object]]]:
@@ -125,6 +137,7 @@ def run(directory: Path, count: int, runs: int) -> dict[str, tuple[Cost, Cost]]:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     env |= {"NIX_CONF_DIR": str(directory), "HOME": str(directory), "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
     store = LocalStore.open(root, durable=False)
+    show_import(env, runs)
     print(f"\n{count} paths{'':<18} wall   nix  anicca   ratio  cpu   nix  anicca   ratio  library (cpu)   ratio")
     found = {}
     for what, theirs, words, library in questions(store, paths):
