@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.congruence_host import run_host
-from bench.congruence_page import Result, Step, render
+from bench.congruence_page import Result, State, Step, render
 from bench.congruence_tools import CONFIGURATION, TOOLS, Tool
 
 from anicca import process
@@ -46,7 +46,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HO
 
 def inside(root: Path, script: str) -> process.Completed:
     """Run a script in a root, with processes of its own."""
-    start = f'mount -t proc proc {root}/proc && exec chroot {root} sh -c "$1"'
+    start = f'mount -t proc proc {root}/proc && mount --rbind /sys {root}/sys && exec chroot {root} sh -c "$1"'
     argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", start, "sh", script]
     return process.run(argv, env=ENVIRONMENT, check=False, timeout_seconds=900)
 
@@ -199,33 +199,42 @@ def main() -> None:
     options.add_argument("--cache", type=Path, default=Path.home() / ".cache/anicca-tests")
     options.add_argument("--only", nargs="+", choices=[tool.name for tool in TOOLS])
     options.add_argument("--vm", action="store_true", help="also an anicca host, in a virtual machine")
+    options.add_argument("--no-tools", action="store_true", help="with --state: the others were measured before")
+    options.add_argument("--state", type=Path, help="keep what was measured there; what it has already is told too")
     options.add_argument("--logs", type=Path, help="keep what the tools said there")
     chosen = options.parse_args()
-    base = make_base(chosen.cache)
-    results = []
-    for tool in TOOLS:
-        if chosen.only and tool.name not in chosen.only:
-            continue
-        print(f"{tool.name} …", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=chosen.cache) as directory:
-            work = Path(directory)
-            try:
-                results.append(run_tool(tool, base, work))
-            finally:
-                if chosen.logs is not None:
-                    chosen.logs.mkdir(parents=True, exist_ok=True)
-                    for log in work.glob("*.log"):
-                        shutil.copy(log, chosen.logs)
-    ours: list[tuple[str, str]] = []
+    state = State.read(chosen.state)
+    if not chosen.no_tools:
+        base = make_base(chosen.cache)
+        for tool in TOOLS:
+            if chosen.only and tool.name not in chosen.only:
+                continue
+            print(f"{tool.name} …", file=sys.stderr)
+            state.results[tool.name] = measured(tool, base, chosen.cache, chosen.logs)
+            state.write(chosen.state)
     if chosen.vm:
         print("anicca …", file=sys.stderr)
         with tempfile.TemporaryDirectory(dir=chosen.cache) as directory:
-            ours, _ = run_host(chosen.cache, Path(directory))
-    text = render(results, ours)
+            state.ours = run_host(chosen.cache, Path(directory))
+        state.write(chosen.state)
+    text = render([state.results[tool.name] for tool in TOOLS if tool.name in state.results], state.ours)
     if chosen.output is None:
         print(text)
     else:
         chosen.output.write_text(text)
+
+
+def measured(tool: Tool, base: Path, cache: Path, logs: Path | None) -> Result:
+    """What was found with a tool; what it said is kept where that is asked for."""
+    with tempfile.TemporaryDirectory(dir=cache) as directory:
+        work = Path(directory)
+        try:
+            return run_tool(tool, base, work)
+        finally:
+            if logs is not None:
+                logs.mkdir(parents=True, exist_ok=True)
+                for log in work.glob("*.log"):
+                    shutil.copy(log, logs)
 
 
 if __name__ == "__main__":

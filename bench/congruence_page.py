@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from bench.congruence_tools import TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from bench.congruence_tools import Tool
 
-SHOWN_PATHS = 12
+SHOWN_PATHS = 6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +39,36 @@ class Result:
     default: tuple[dict[str, Any], list[str]] = field(default_factory=lambda: ({}, []))
     purged: tuple[dict[str, Any], list[str]] = field(default_factory=lambda: ({}, []))
     packages: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """All that was measured, in one run or in several."""
+
+    results: dict[str, Result] = field(default_factory=dict)
+    ours: list[tuple[str, str]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, file: Path | None) -> State:
+        """What earlier runs left; empty if nothing."""
+        if file is None or not file.exists():
+            return cls()
+        record = json.loads(file.read_text())
+        results = {}
+        for name, one in record["results"].items():
+            steps = {key: Step(**step) for key, step in one.pop("steps").items()}
+            tool = next(tool for tool in TOOLS if tool.name == name)
+            results[name] = Result(**{**one, "tool": tool, "steps": steps})
+        return cls(results=results, ours=[(row[0], row[1]) for row in record["ours"]])
+
+    def write(self, file: Path | None) -> None:
+        """Leave it for later runs. What another run wrote meanwhile stays, where this one has nothing of it."""
+        if file is None:
+            return
+        other = self.read(file)
+        merged = State(results={**other.results, **self.results}, ours=self.ours or other.ours)
+        self.results, self.ours = merged.results, merged.ours
+        file.write_text(json.dumps(asdict(merged), indent=1))
 
 
 HEAD = """\

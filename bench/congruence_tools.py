@@ -44,7 +44,7 @@ TOOLS = (
         dry=f"{PUPPET} --noop {HERE}/puppet/{{version}}.pp",
         purging="`file { recurse => true, purge => true }`",
         packages=f"{PUPPET} --noop {HERE}/puppet/packages.pp",
-        package_mark="should be 'absent' (noop)",
+        package_mark="ensure: removed (noop)",
     ),
     Tool(
         name="salt",
