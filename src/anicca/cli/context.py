@@ -34,15 +34,15 @@ class Context:
     verbose: int = 0
     report: Report = field(default=events.ignore)
 
-    def open_store(self, *, among_mounts: bool = False) -> LocalStore:
-        """The store that `--store` names. Made when first written to.
+    def open_store(self, *, among_mounts: bool = False, link_equal: bool = False) -> LocalStore:
+        """The store that `--store` names. Made when first written to. With `link_equal`, what is added shares files.
 
         Where it is mounted read-only, as on hosts, only this process can write to it, and it sees mounts of its own:
         those who change the host's mounts stay `among_mounts` and do not write to the store.
         """
         from anicca.store import LocalStore  # noqa: PLC0415 (commands that need no store start faster)
 
-        store = LocalStore.open(self.store_root)
+        store = LocalStore.open(self.store_root, link_equal=link_equal)
         if not among_mounts and self.store_root is None:
             from anicca.system.switching.mounts import enter_writable  # noqa: PLC0415 (where used)
 

@@ -12,10 +12,13 @@ from anicca.events import Advanced, Finished, Started, ignore
 from anicca.store.nar import hash_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from anicca.events import Report
     from anicca.store.info import PathInfo
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
+    from anicca.store.signature import PublicKey
 
 _BATCH = 64
 
@@ -65,3 +68,10 @@ def damage_of(store: LocalStore, info: PathInfo) -> Damage | None:
     if info.nar_size and size != info.nar_size:
         return Damage(path=info.path, reason=f"has {size} bytes, registered are {info.nar_size}")
     return None
+
+
+def unsigned(infos: Iterable[PathInfo], keys: Mapping[str, PublicKey]) -> list[Damage]:
+    """Those objects that none of `keys` signed and that are not named by their content."""
+    from anicca.store.copying import trusted  # noqa: PLC0415 (where asked for)
+
+    return [Damage(path=i.path, reason="lacks a signature by a trusted key") for i in infos if not trusted(i, keys)]

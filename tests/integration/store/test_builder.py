@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -193,6 +194,29 @@ def test_modes_times_and_setuid_become_canonical(store: LocalStore) -> None:
     assert [oct(p.stat().st_mode & 0o7777) for p in (top, top / "f")] == ["0o555", "0o555"]
     assert {p.stat().st_mtime for p in (top, top / "f")} == {1.0}
     assert {(p.stat().st_uid, p.stat().st_gid) for p in (top, top / "f")} == {(0, 0)}
+
+
+def test_what_a_builder_of_our_own_rights_leaves_is_no_danger_either(store: LocalStore) -> None:
+    def make(context: BuildContext) -> None:
+        out = context.outputs["out"]
+        out.mkdir()
+        (out / "program").write_text("x")
+        out.chmod(0o1777)
+        (out / "program").chmod(0o6777)
+        os.chown(out / "program", 1, 1)
+
+    def make_device(context: BuildContext) -> None:
+        os.mknod(context.outputs["out"], stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+    item = instantiate(name="wide", system="builtin", builder="builtin:make")
+    build(store, [item], builders={"builtin:make": make})
+    for path in (store.physical(item.out), store.physical(item.out) / "program"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o555
+        assert (path.stat().st_uid, path.stat().st_gid) == (0, 0)
+    device = instantiate(name="device", system="builtin", builder="builtin:make")
+    with pytest.raises(AniccaError, match="a device node cannot be a store object"):
+        build(store, [device], builders={"builtin:make": make_device})
+    assert not store.physical(device.out).exists()
 
 
 def test_a_wrong_fixed_hash_shows_both(store: LocalStore) -> None:

@@ -125,6 +125,8 @@ def test_add_delete_gc(nix: Nix, root: Path, tmp_path: Path) -> None:
     assert ours(root, "--delete", fixed).startswith("1 store paths deleted, ")
     assert ours(root, "--gc").startswith("0 store paths deleted, ")
     assert ours(root, "cat", path) == "content"
+    assert ours(root, "add", "--link-equal", "--name", "again", tmp_path / "file").strip() != path
+    assert len(list((root / "nix/store/.links").iterdir())) == 1
     text = ours(root, "add-text", "t", "--reference", path, stdin=b"text").strip()
     assert ours(root, "-q", "--references", text).strip() == path
 
@@ -155,6 +157,10 @@ def test_copy_sign_and_keys(items: dict[str, Instantiated], root: Path, tmp_path
     assert (tmp_path / "secret").stat().st_mode & 0o077 == 0
     public = (tmp_path / "public").read_text()
     assert dev in ours(root, "sign", "-r", "-k", tmp_path / "secret", dev).split()
+    run(root, "store", "verify-path", "--trusted-key", public, str(items["a"].out), status=0)
+    other = f"other-1:{public.split(':')[1]}"
+    run(root, "store", "verify-path", "--trusted-key", other, str(items["a"].out), status=1)
+    assert ours(root, "verify-path", "--trusted-key", other, str(items["a"].path)) == ""
     sent = ours(root, "copy", "--to", f"file://{tmp_path}/cache", dev).split()
     assert sorted(sent) == sorted(ours(root, "-qR", dev).split())
     second = tmp_path / "second"

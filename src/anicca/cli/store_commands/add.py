@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anicca.cli.store_commands.paths import lines, resolve_all
+from anicca.cli.store_commands.paths import LINK_EQUAL, lines, resolve_all
 from anicca.store.hashes import SIZES
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ SOURCES = click.Path(exists=False, path_type=Path)
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=SOURCES)
 @click.option("--name", help="Name the object so instead of like its source.")
+@LINK_EQUAL
 @click.pass_obj
-def add(context: Context, *, sources: tuple[Path, ...], name: str | None) -> None:
+def add(context: Context, *, sources: tuple[Path, ...], name: str | None, link_equal: bool) -> None:
     """Add files and trees, addressed by the SHA-256 of their NAR; print their paths."""
-    with context.open_store() as store:
+    with context.open_store(link_equal=link_equal) as store:
         added = [store.add_path(name or source.absolute().name, source, report=context.report) for source in sources]
     context.print([str(p) for p in added], lines(added))
 

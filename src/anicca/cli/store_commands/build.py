@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anicca.cli.store_commands.paths import lines, resolve, resolve_all
+from anicca.cli.store_commands.paths import LINK_EQUAL, lines, resolve, resolve_all
 from anicca.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ PATHS = click.argument("texts", metavar="PATH...", nargs=-1, required=True)
 @click.option("--substituter", "substituters", multiple=True, metavar="URL", help="Ask this binary cache first.")
 @click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
 @click.option("--no-check-signatures", is_flag=True, help="Take unsigned objects from caches.")
+@LINK_EQUAL
 @click.pass_obj
 def realise(
     context: Context,
@@ -53,6 +54,7 @@ def realise(
     substituters: tuple[str, ...],
     trusted_keys: tuple[str, ...],
     no_check_signatures: bool,
+    link_equal: bool,
 ) -> None:
     """Make paths valid: build derivations, fetch other objects from caches. Print the outputs."""
     from anicca.store.build import build, load, plan  # noqa: PLC0415 (where used)
@@ -64,7 +66,7 @@ def realise(
     del indirect
     keys: dict[str, PublicKey] | None = None if no_check_signatures else keyring(trusted_keys)
     caches = [BinaryCache.open(url) for url in substituters]
-    with context.open_store() as store:
+    with context.open_store(link_equal=link_equal) as store:
 
         def fetch(paths: set[StorePath]) -> set[StorePath]:
             return substitute(store, caches, paths, keys=keys, report=context.report)

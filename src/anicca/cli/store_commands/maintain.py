@@ -140,13 +140,23 @@ def _repair(
 
 @click.command()
 @PATHS
+@click.option(
+    "--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Each must be signed by this key too."
+)
 @click.pass_obj
-def verify_path(context: Context, *, texts: tuple[str, ...]) -> None:
-    """Fail unless all these objects are what they were when they were registered."""
-    from anicca.store.verify import damage_of  # noqa: PLC0415 (where used)
+def verify_path(context: Context, *, texts: tuple[str, ...], trusted_keys: tuple[str, ...]) -> None:
+    """Fail unless all these objects are what they were when they were registered.
+
+    With keys, each must be signed by one of them, or be named by its content.
+    """
+    from anicca.store.signature import keyring  # noqa: PLC0415 (where used)
+    from anicca.store.verify import damage_of, unsigned  # noqa: PLC0415
 
     with context.open_store() as store:
-        found = [d for p in resolve_all(store, texts) if (d := damage_of(store, store.info(p))) is not None]
+        infos = [store.info(p) for p in resolve_all(store, texts)]
+        found = [d for info in infos if (d := damage_of(store, info)) is not None]
+        if trusted_keys:
+            found += unsigned(infos, keyring(trusted_keys))
     context.print({"damaged": [str(d) for d in found]}, lines(found))
     if found:
         raise AniccaError(f"{len(found)} objects are damaged")

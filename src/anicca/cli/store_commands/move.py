@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from anicca.cli.store_commands.paths import lines, resolve_all
+from anicca.cli.store_commands.paths import LINK_EQUAL, lines, resolve_all
 from anicca.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,12 +73,13 @@ def export(context: Context, *, texts: tuple[str, ...]) -> None:
 
 
 @click.command("import")
+@LINK_EQUAL
 @click.pass_obj
-def import_(context: Context) -> None:
+def import_(context: Context, *, link_equal: bool) -> None:
     """Add what `export` wrote, from stdin. It carries no signatures: import only what you trust."""
     from anicca.store.export import import_ as add_all  # noqa: PLC0415 (where used)
 
-    with context.open_store() as store:
+    with context.open_store(link_equal=link_equal) as store:
         added = add_all(store, _chunks(sys.stdin.buffer), report=context.report)
     context.print([str(p) for p in added], lines(added))
 

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from anicca.errors import UsageError
 from anicca.store.path import StorePath
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from anicca.store import LocalStore
 
 _LINKS = 40
+LINK_EQUAL = click.option("--link-equal", is_flag=True, help="Make files that are equal to ones of the store links.")
 
 
 def resolve(store: LocalStore, text: str) -> StorePath:
