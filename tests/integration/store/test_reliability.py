@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.store.trixie import BOTH
 
 from anicca import process
 from anicca.errors import AniccaError
@@ -275,6 +276,7 @@ ADDERS = {
 }
 
 
+@BOTH
 @pytest.mark.parametrize(
     "seconds", [pytest.param(8, id="short"), pytest.param(60, id="minute", marks=pytest.mark.nightly)]
 )
