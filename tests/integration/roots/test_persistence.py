@@ -122,7 +122,7 @@ def test_a_volume_that_cannot_be_repaired_alone_stops_the_boot_and_says_why(host
 
 def test_on_a_full_volume_what_is_there_stays_and_what_is_new_is_refused(host: Host) -> None:
     host.boot(WRITE)
-    host.boot("rm -r nix/persist/home; sync; n=0; while true > nix/$n; do n=$((n + 1)); done 2> /dev/null")
+    host.boot("umount home/user/.keys; rm -r nix/persist/home; sync; n=0; while true > nix/$n; do n=$((n + 1)); done")
     host.boot("dd if=/dev/zero of=nix/0 bs=1k 2> /dev/null; sync")
     found = host.boot(f"{KEPT}; touch home/user/.keys/key || echo refused; ls -d home/user/.keys")
     assert found[:4] == ["up", "seed", "a", "b"]
