@@ -267,3 +267,47 @@ def test_only_a_volume_of_ours_may_be_made_afresh(
     said = shell(code + "if is_ours; then echo OURS; fi", common={"ANICCA_SYSFS": str(tmp_path / "sys")})
     assert said.endswith("OURS\n") is ours
     assert ours or "not touched" in said
+
+
+def test_the_checkpoint_is_recorded_and_a_change_of_it_is_noticed(tmp_path: Path) -> None:
+    """On the bytes alone: packs as two mounts in a row would have written them, then changed here and there."""
+    volume = tmp_path / "volume"
+    with volume.open("wb") as file:
+        file.truncate(64 << 20)
+    process.run(["mkfs.f2fs", "-q", "-f", volume], env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+
+    def read(at: int, size: int) -> bytes:
+        with volume.open("rb") as file:
+            file.seek(at)
+            return file.read(size)
+
+    def write(at: int, content: bytes) -> None:
+        with volume.open("r+b") as file:
+            file.seek(at)
+            file.write(content)
+
+    def look() -> str:
+        code = f'because() {{ echo "$1"; }}\n. {MODULE_DIRECTORY}/backend_f2fs.sh\nbackend_after {volume} && echo same || :'
+        return shell(code, common={"ANICCA_RUN": str(tmp_path)}).strip()
+
+    first = int.from_bytes(read(1100, 4), "little") * 4096
+    size = int.from_bytes(read(first + 136, 4), "little") * 4096
+    # Two packs that differ are those of a filesystem just made: nothing is recorded yet.
+    assert (look(), read(0, 8)) == ("same", bytes(8))
+    write(first + (512 << 12), read(first, size))
+    assert look() == "same"
+    assert read(0, 1024).startswith(b"anicca: checkpoint ")
+    assert read(8192, size) == read(first, size)
+    for at in (0, 168, 4092):
+        for block in (0, size - 4096):
+            write(first + block + at, b"\x17")
+    assert look() == "same"
+    write(first + 200, b"\x17")
+    assert look().startswith("checkpoints were made on it since")
+    # Said once, then recorded anew when both packs are the same again.
+    assert look() == "same"
+    write(first + (512 << 12), read(first, size))
+    assert look() == "same"
+    assert read(8192, size) == read(first, size)
+    write(first + size - 4096 - 1, b"\x17")
+    assert look().startswith("checkpoints were made on it since")
