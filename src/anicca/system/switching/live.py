@@ -29,6 +29,7 @@ SETTLE_SECONDS = 3.0
 CONFIRMED = "confirmed"
 LATER = (
     "anicca.cli.render",
+    "anicca.store.aside",
     "tempfile",
     "traceback",
     "json.decoder",
