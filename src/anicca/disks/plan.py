@@ -32,6 +32,10 @@ LINUX_TYPE = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 """Partition types of the Discoverable Partitions Specification: EFI system, generic Linux data. The root is of the
 generic type on purpose: systemd's generator must not mount it without our options."""
 
+NOT_BY_ITSELF = ', attrs="GUID:63"'
+"""The same specification's mark for what is not to be mounted without being asked for: desktops and rescue systems that
+heed it leave the root alone, which a mount without our options would make remember."""
+
 _IDENTITIES = uuid.UUID("5f6ff7fa-b131-43a9-96da-f035219d6349")
 """The namespace of all identities derived here; changing it would orphan every installed host."""
 
@@ -233,7 +237,7 @@ def table_script(plan: DiskPlan) -> str:
     ]
     lines += [
         f"start={p.start_bytes // SECTOR_BYTES}, size={p.size_bytes // SECTOR_BYTES}, "
-        f'type={p.type_uuid}, uuid={p.uuid}, name="{p.label}"'
+        f'type={p.type_uuid}, uuid={p.uuid}, name="{p.label}"{NOT_BY_ITSELF if p.role == "root" else ""}'
         for p in plan.partitions
     ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Literal
 
 import pytest
 
@@ -26,6 +27,7 @@ def plan(
     esp_bytes: int = 256 * MIB,
     nix_bytes: int = 2048 * MIB,
     root_bytes: int = 1024 * MIB,
+    root_filesystem: Literal["f2fs", "none"] = "f2fs",
     contents: Contents = CONTENTS,
     declared_at: tuple[Place, ...] = (),
 ) -> DiskPlan:
@@ -34,6 +36,7 @@ def plan(
         esp_bytes=esp_bytes,
         nix_bytes=nix_bytes,
         root_bytes=root_bytes,
+        root_filesystem=root_filesystem,
         contents=contents,
         declared_at=declared_at,
     )
@@ -131,5 +134,10 @@ def test_table_script() -> None:
         f"start=526336, size=4194304, type={LINUX_TYPE}, uuid={partition_uuid('sundryvm', 'nix')},"
         ' name="anicca-nix"\n'
         f"start=4720640, size=2097152, type={LINUX_TYPE}, uuid={partition_uuid('sundryvm', 'root')},"
-        ' name="anicca-root"\n'
+        ' name="anicca-root", attrs="GUID:63"\n'
     )
+
+
+def test_a_root_that_the_guard_makes_is_only_marked() -> None:
+    made = plan(root_filesystem="none")
+    assert str(plan_steps(made)[-1]) == "leave anicca-root to be made at the first boot"
