@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -78,12 +78,19 @@ def boot_files(tmp_path: Path) -> Mapping[str, Path | bytes]:
     return esp_files([entry], boot_manager=tmp_path / "manager")
 
 
-def make_plan(nix_root: Path, boot_files: Mapping[str, Path | bytes], *, root_bytes: int = 256 * MIB) -> DiskPlan:
+def make_plan(
+    nix_root: Path,
+    boot_files: Mapping[str, Path | bytes],
+    *,
+    root_bytes: int = 256 * MIB,
+    root_filesystem: Literal["f2fs", "none"] = "f2fs",
+) -> DiskPlan:
     return plan_disk(
         host="testhost",
         esp_bytes=64 * MIB,
         nix_bytes=128 * MIB,
         root_bytes=root_bytes,
+        root_filesystem=root_filesystem,
         contents=measure_contents(nix_root=nix_root, esp_files=boot_files),
     )
 
@@ -120,11 +127,21 @@ def test_the_image_is_what_the_plan_says(
         (p.label, str(p.uuid), p.start_bytes, p.size_bytes) for p in plan.partitions
     ]
     assert [p["type"][:8] for p in table["partitions"]] == ["C12A7328", "0FC63DAF", "0FC63DAF"]
+    assert [p.get("attrs") for p in table["partitions"]] == [None, None, "GUID:63"]
     assert "No errors detected." in tool("sfdisk", "--verify", image).text
 
     # Sparse: the data, and a few MiB of tables.
     assert image.stat().st_size == plan.size_bytes
     assert image.stat().st_blocks * 512 < 40 * MIB
+
+
+def test_a_root_that_the_guard_makes_begins_with_its_line(
+    tmp_path: Path, nix_root: Path, boot_files: Mapping[str, Path | bytes]
+) -> None:
+    plan = make_plan(nix_root, boot_files, root_filesystem="none")
+    write_image(plan, output=tmp_path / "disk.img", nix_root=nix_root, esp_files=boot_files)
+    root = extract(tmp_path / "disk.img", part(plan, "root"), tmp_path / "root").read_bytes()
+    assert root.rstrip(b"\0") == b"anicca: a new volume\n"
 
 
 def test_the_esp_holds_the_boot_files(tmp_path: Path, nix_root: Path, boot_files: Mapping[str, Path | bytes]) -> None:
