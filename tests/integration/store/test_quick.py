@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,8 @@ def questions(paths: list[StorePath]) -> list[list[str]]:
         ["path-info", "--sigs", "-S", "-s", *some],
         ["path-info", "--all"],
         ["gc", "--print-roots"],
+        ["verify"],
+        ["--verify", "--check-contents"],
     ]
 
 
@@ -115,6 +118,20 @@ def test_what_is_to_fail_or_is_not_known_is_left_to_the_long_way(
     monkeypatch.setenv("ANICCA_STORE", "")
     assert not quick.answered(["store", "-q", "--references", there])
     assert capsys.readouterr().out == ""
+
+
+def test_damage_is_left_to_the_long_way(root: Path, paths: list[StorePath]) -> None:
+    at = ["--store", str(root), "store", "verify"]
+    assert quick.answered([*at, "--check-contents"])
+    file = root / "nix/store" / paths[3].basename
+    file.write_text("other")
+    assert quick.answered(at)
+    assert not quick.answered([*at, "--check-contents"])
+    file.unlink()
+    assert not quick.answered(at)
+    os.mkfifo(file)
+    assert quick.answered(at)
+    assert not quick.answered([*at, "--check-contents"])
 
 
 def test_a_damaged_row_is_left_to_the_long_way(root: Path, paths: list[StorePath]) -> None:
