@@ -287,7 +287,8 @@ def test_the_checkpoint_is_recorded_and_a_change_of_it_is_noticed(tmp_path: Path
             file.write(content)
 
     def look() -> str:
-        code = f'because() {{ echo "$1"; }}\n. {MODULE_DIRECTORY}/backend_f2fs.sh\nbackend_after {volume} && echo same || :'
+        backend = f'because() {{ echo "$1"; }}\n. {MODULE_DIRECTORY}/backend_f2fs.sh\n'
+        code = f"{backend}if backend_after {volume}; then echo same; fi"
         return shell(code, common={"ANICCA_RUN": str(tmp_path)}).strip()
 
     first = int.from_bytes(read(1100, 4), "little") * 4096
