@@ -93,8 +93,13 @@ neither which package owns a file nor what it made itself once.
 """
 VERDICT = """\
 `anicca classify --disturbed` compares the state after each step with that of a root to which version 2 alone was ever
-applied. Logs, caches, locks and what makes a machine itself are left out. *Congruent* would be: nothing differs at the
-end.
+applied (so where purging is configured, its own `/etc/cron.d/mine` is among what differs). Logs, caches, locks and what
+makes a machine itself are left out. *Congruent* would be: nothing differs at the end.
+"""
+HOST = """\
+In a virtual machine that was made of version 1, was given version 2, and was booted into it. What a person does to its
+root stays until the next boot, and works until then; what was refused is what the host said. States are compared with
+`anicca baseline save --system`, and `--deep` covers `/usr`, `/etc` and the store.
 """
 NO_HOST = "Skipped: `--vm` was not asked for.\n"
 FAIR = """\
@@ -118,7 +123,7 @@ def render(results: Sequence[Result], ours: Sequence[tuple[str, str]] = ()) -> s
         parts += ["## Mishaps\n", MISHAPS, _mishaps(ran)]
         parts += ["## With purging\n", PURGING, _purging(ran)]
         parts += ["## Verdict\n", VERDICT, _verdicts(ran)]
-    parts += ["## The same on an anicca host\n", _table(("asked", "found"), ours) if ours else NO_HOST]
+    parts += ["## The same on an anicca host\n", *([HOST, _table(("asked", "found"), ours)] if ours else [NO_HOST])]
     return "\n".join([*parts, FAIR])
 
 
