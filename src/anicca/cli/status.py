@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from anicca.cli.places import open_places, place_options
+from anicca.cli.render import size_text
+from anicca.roots.facts import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from anicca.cli.context import Context
     from anicca.system.status import Status
+
 
 @click.command()
 @place_options
@@ -31,24 +34,9 @@ def status(context: Context, /, **places: Any) -> None:
 
 def lines(found: Status) -> Iterator[str]:
     """The facts as text."""
-    from anicca.cli.render import size_text  # noqa: PLC0415 (where used)
-
-    if found.running is None:
-        yield "no system of anicca's runs here"
-    else:
-        yield f"{found.host}: running {_named(found.running_generation, found.running)}"
-        if found.booted != found.running:
-            yield f"  booted with {_named(found.booted_generation, found.booted)}"
-    if found.next_generation is not None and found.next_generation != found.running_generation:
-        yield f"  next boot: generation {found.next_generation}"
-    for number in found.failed_generations:
-        yield f"  generation {number} was left: three boots of it were not healthy"
+    yield from _generations(found)
     if found.guard is not None:
-        outcome = str(found.guard.get("outcome"))
-        reasons = "; ".join(found.guard.get("reasons", []))
-        from anicca.roots.facts import OUTCOMES  # noqa: PLC0415 (where used)
-
-        yield f"guard: {OUTCOMES.get(outcome, outcome)} ({found.guard.get('root')}){f': {reasons}' if reasons else ''}"
+        yield _guard(found.guard)
     for incident in found.incidents:
         yield f"WARNING, until `anicca guard acknowledge`: {incident}"
     for reason in found.reboot:
@@ -59,6 +47,25 @@ def lines(found: Status) -> Iterator[str]:
         yield f"persists: {one.path}" if one.is_kept else f"DOES NOT PERSIST although declared: {one.path}"
     for space in found.space:
         yield f"{space.path}: {size_text(space.free_bytes)} free of {size_text(space.size_bytes)}"
+
+
+def _generations(found: Status) -> Iterator[str]:
+    if found.running is None:
+        yield "no system of anicca's runs here"
+    else:
+        yield f"{found.host}: running {_named(found.running_generation, found.running)}"
+        if found.booted != found.running:
+            yield f"  booted with {_named(found.booted_generation, found.booted)}"
+    if found.next_generation is not None and found.next_generation != found.running_generation:
+        yield f"  next boot: generation {found.next_generation}"
+    for number in found.failed_generations:
+        yield f"  generation {number} was left: three boots of it were not healthy"
+
+
+def _guard(facts: Mapping[str, Any]) -> str:
+    outcome = str(facts.get("outcome"))
+    reasons = "; ".join(facts.get("reasons", []))
+    return f"guard: {OUTCOMES.get(outcome, outcome)} ({facts.get('root')}){f': {reasons}' if reasons else ''}"
 
 
 def _named(number: int | None, system: str | None) -> str:

@@ -35,8 +35,8 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mover]:
         pytest.skip("trees are built as root")
     work: Path = tmp_path_factory.mktemp("lost")
     declared = Declared(name="lost", parts=(LATE,))
-    system = build("lost", declared)
-    anicca("image", "--force", "-o", work / "disk.raw", CACHE / "lost/host.py")
+    system = build(declared)
+    anicca("image", "--force", "-o", work / "disk.raw", declared.file)
     config = MachineConfig(
         name="anicca-lost", disks=(Disk(path=work / "disk.raw"),), accelerator=choose_accelerator(CACHE)
     )
