@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from anicca import __version__
+
 
 def main() -> None:
     """Run the command line and exit with its status."""
@@ -19,6 +21,9 @@ def main() -> None:
 
 def _short_way(words: list[str]) -> bool:
     """Whether `words` were something that needs little of us, and that is done. Nothing is imported for the others."""
+    if words == ["--version"]:
+        sys.stdout.write(f"anicca {__version__}\n")
+        return True
     if words[:1] == ["store"] and words[1:2] and words[1] in ("hash", "dump", "--dump"):
         from anicca.cli.quick_nar import done  # noqa: PLC0415 (where asked for)
 
