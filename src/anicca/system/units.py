@@ -38,6 +38,7 @@ WAITING = {
     "dbus-broker.service": "all that talks over it would lose its connection",
     "systemd-logind.service": "it holds the devices of sessions",
     "user@*.service": "it is somebody's session",
+    "user-runtime-dir@*.service": "somebody's session has its files there",
     "getty@*.service": "somebody may be logged in there",
     "serial-getty@*.service": "somebody may be logged in there",
     "console-getty.service": "somebody may be logged in there",
@@ -251,13 +252,17 @@ class _Planner:
         return hard, [f"{path} changed" for path in _few(soft)]
 
     def _loaded(self, unit: Unit) -> frozenset[str]:
-        """What the programs of a unit are made of, and other files of /usr that its command lines name."""
+        """What the programs of a unit are made of, and other files of /usr that its command lines name.
+
+        One that runs once and ends has no libraries in use: what it did stays done, unless it is another program now.
+        """
         found: set[str] = set()
+        once = unit.value("Type", "Service") == "oneshot"
         for key in ("ExecStart", "ExecStartPre", "ExecStartPost"):
             for command in unit.values(key):
                 words = command.lstrip("@-:+!|").split()
                 if words and words[0].startswith("/"):
-                    found |= self.changed.loads(words[0])
+                    found |= {words[0], f"/usr{words[0]}"} if once else self.changed.loads(words[0])
                 found |= set(_ABSOLUTE.findall(command))
         return frozenset(found)
 

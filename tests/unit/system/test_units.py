@@ -164,3 +164,18 @@ def test_systemd_itself() -> None:
 def test_reasons_are_said() -> None:
     made = plan_units(OLD, system(d_service=SERVICE + "Nice=1\n"), [Active(name="d.service")], Changed())
     assert str(made.restart[0]) == "d.service (Nice changed)"
+
+
+def test_what_runs_once_has_no_libraries_in_use() -> None:
+    once = system(d_service="[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/bin/x\n")
+    loads = {"loads": lambda program: frozenset((program, "/usr/lib/l.so") if program == "/usr/bin/x" else ())}
+    for state in ("active", "inactive"):
+        one = Active(name="d.service", state=state)
+        assert plan(once, once, one, usr=frozenset(["/usr/lib/l.so"]), **loads) == {}
+        assert plan(once, once, one, usr=frozenset(["/usr/bin/x"]), **loads) != {}
+
+
+def test_a_session_keeps_its_files() -> None:
+    directory = system(**{"user-runtime-dir@7_service": SERVICE})
+    changed = system(**{"user-runtime-dir@7_service": SERVICE + "Nice=3\n"})
+    assert list(plan(directory, changed, "user-runtime-dir@7.service")) == ["waits"]

@@ -27,7 +27,9 @@ CHANGING = re.compile(
 )
 PASSING = re.compile(
     r"(systemd-tmpfiles-clean|user@|user-|session-|run-user-|anicca-switch-|anicca-forget|systemd-soft-reboot"
-    r"|systemd-journal-flush|systemd-journal-catalog-update|boot\.mount|user\.slice).*|.*\.(device|scope)"
+    r"|systemd-journal-flush|systemd-journal-catalog-update|boot\.mount|user\.slice"
+    # Started by what hardware is found; left by the initrd, which a soft reboot does not go through.
+    r"|systemd-rfkill\.socket|run-anicca-(meta|tree)\.mount).*|.*\.(device|scope)"
 )
 """Units that come and go by themselves."""
 
