@@ -217,7 +217,11 @@ choose() {
 
 # report FILE: what was done, for /run/anicca/guard.json, the console and the journal.
 report() {
-    mounted "$root" || value='none none'
+    mounted "$root" || value='none none' mounted_source=
+    case $outcome:$mounted_source in
+        fell-back:*) ;;
+        *:/dev/*) device=$mounted_source ;;
+    esac
     [ "$backend" != tmpfs ] || device=
     report_type=${value%% *}
     quoted "${value#* }"
