@@ -14,15 +14,13 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples/sundryvm/host.py"
 
-
-def cache() -> Path:
-    """Where heavy artefacts are kept between runs."""
-    return Path(os.environ.get("ANICCA_CACHE") or Path.home() / ".cache" / "anicca")
+STORE = Path(os.environ.get("ANICCA_TEST_CACHE") or Path.home() / ".cache/anicca-tests") / "store"
+"""That of the other tests: what they have built is not built again."""
 
 
 def test_one_declaration_becomes_a_host_that_forgets() -> None:
     done = process.run(
-        [ROOT / "script" / "anicca", "--store", cache() / "store", "--json", "demo"], check=False, timeout_seconds=1700
+        [ROOT / "script" / "anicca", "--store", STORE, "--json", "demo"], check=False, timeout_seconds=1700
     )
     progress = done.stderr.decode(errors="replace")
     assert done.stdout, progress[-4000:]
