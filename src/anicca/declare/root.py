@@ -1,7 +1,7 @@
 """What the root can be: each backend with exactly the options that cannot break its promise.
 
 A root on f2fs without `checkpoint=disable` cannot be written down here. What the initrd does with these is
-`anicca.roots`'s; each has the same properties in the same order.
+`anicca.roots`'s; each has the properties of `Backend`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ OverlayFilesystem = Literal["ext4", "xfs", "btrfs"]
 
 MIB = 1 << 20
 
-AFRESH: tuple[tuple[AfreshFilesystem, str, int], ...] = (
-    ("ext4", "e2fsprogs", 64 * MIB),
-    ("xfs", "xfsprogs", 320 * MIB),
-    ("f2fs", "f2fs-tools", 128 * MIB),
-    ("btrfs", "btrfs-progs", 256 * MIB),
-)
-"""What can be made anew at every boot: the Debian package that does, and the least that it makes one of."""
+MAKERS = {
+    "ext4": ("e2fsprogs", 64 * MIB),
+    "xfs": ("xfsprogs", 320 * MIB),
+    "f2fs": ("f2fs-tools", 128 * MIB),
+    "btrfs": ("btrfs-progs", 256 * MIB),
+}
+"""By filesystem: the Debian package that makes one, and the least that it makes one of (mkfs.xfs: 300 MB)."""
 
 UNAVAILABLE = {
     "zfs": "its module is built on the host by zfs-dkms, and no step of a build does that",
@@ -36,20 +36,17 @@ UNAVAILABLE = {
 """Filesystems that people ask for, and why no root is on them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class F2fs:
-    """A root on f2fs that never makes a checkpoint, so that nothing written to it outlives the boot."""
+class Backend:
+    """What the rest of anicca asks of a root; as it stands, one without a volume. Each says in what it differs."""
 
-    backend: ClassVar[str] = "f2fs"
+    __slots__ = ()
 
-    compress_algorithm: F2fsCompression | None = "zstd"
-    """What files marked for compression (`chattr +c`) are compressed with."""
-    compress: bool = False
-    """Compress every file: fewer writes, not more room; costs time where files are changed in place."""
-    lazytime: bool = True
-    forget: F2fsForgetting = "revert"
-    """`erase`: overwrite or discard the whole volume at every boot. Else what is forgotten lies in free blocks."""
-    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+    backend: ClassVar[str]
+
+    @property
+    def volume(self) -> str:
+        """The filesystem of its volume; empty where it has none."""
+        return ""
 
     @property
     def guard_backend(self) -> str:
@@ -58,143 +55,7 @@ class F2fs:
 
     @property
     def mount_options(self) -> str:
-        """The options of every mount of this root, as in fstab."""
-        options = ["checkpoint=disable"]
-        if self.compress_algorithm is not None:
-            options.append(f"compress_algorithm={self.compress_algorithm}")
-            if self.compress:
-                options.append("compress_extension=*")
-        if self.lazytime:
-            options.append("lazytime")
-        return ",".join(options)
-
-    @property
-    def mkfs_arguments(self) -> tuple[str, ...]:
-        """What `mkfs.f2fs` is told besides the device and the label."""
-        return ("-O", "extra_attr" if self.compress_algorithm is None else "extra_attr,compression")
-
-    @property
-    def guard_parameters(self) -> tuple[str, ...]:
-        """What else the guard is told on the kernel command line."""
-        return ("anicca.forget=erase",) if self.forget == "erase" else ()
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """The Debian packages that the initrd takes its programs from."""
-        return ("f2fs-tools",)
-
-    @property
-    def least_bytes(self) -> int:
-        """The smallest volume that does; 0 where the root has none."""
-        return 128 * MIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Btrfs:
-    """A root on btrfs: each boot has a new snapshot of a blank subvolume; the one before goes, or is kept a while."""
-
-    backend: ClassVar[str] = "btrfs"
-
-    compress: BtrfsCompression | None = "zstd"
-    keep: int = 0
-    """How many roots of earlier boots are kept, below `old` on the volume's top level (`mount -o subvolid=5`)."""
-    keep_days: int | None = None
-    """And for how long; None: until newer ones take their place."""
-    declared_at: Place = field(default_factory=here, compare=False, repr=False)
-
-    @property
-    def guard_backend(self) -> str:
-        """What `anicca.backend=` on the kernel command line says."""
-        return self.backend
-
-    @property
-    def mount_options(self) -> str:
-        """The options of every mount of this root, as in fstab."""
-        return "noatime" if self.compress is None else f"noatime,compress={self.compress}"
-
-    @property
-    def mkfs_arguments(self) -> tuple[str, ...]:
-        """What `mkfs.btrfs` is told besides the device and the label."""
-        return ()
-
-    @property
-    def guard_parameters(self) -> tuple[str, ...]:
-        """What else the guard is told on the kernel command line."""
-        if self.keep == 0:
-            return ()
-        return (f"anicca.keep={self.keep}" + ("" if self.keep_days is None else f",{self.keep_days}"),)
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """The Debian packages that the initrd takes its programs from."""
-        return ("btrfs-progs",)
-
-    @property
-    def least_bytes(self) -> int:
-        """The smallest volume that does; 0 where the root has none."""
-        return 256 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Afresh:
-    """A root on any of these filesystems, made anew at every boot: the simplest on a disk, and the slowest to boot."""
-
-    backend: ClassVar[str] = "afresh"
-
-    filesystem: AfreshFilesystem
-    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
-
-    @property
-    def guard_backend(self) -> str:
-        """What `anicca.backend=` on the kernel command line says."""
-        return f"{self.backend}:{self.filesystem}"
-
-    @property
-    def mount_options(self) -> str:
-        """The options of every mount of this root, as in fstab."""
-        return "noatime"
-
-    @property
-    def mkfs_arguments(self) -> tuple[str, ...]:
-        """What mkfs is told besides the device and the label. A journal is of no use to what is thrown away."""
-        return ("-O", "^has_journal") if self.filesystem == "ext4" else ()
-
-    @property
-    def guard_parameters(self) -> tuple[str, ...]:
-        """What else the guard is told on the kernel command line."""
-        return ()
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """The Debian packages that the initrd takes its programs from."""
-        return tuple(package for name, package, _ in AFRESH if name == self.filesystem)
-
-    @property
-    def least_bytes(self) -> int:
-        """The smallest volume that does; 0 where the root has none. mkfs.xfs makes none below 300 MB."""
-        return next((least for name, _, least in AFRESH if name == self.filesystem), 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """A root that is a new upper layer of an overlay at every boot, on a volume that is not made anew.
-
-    What earlier boots wrote is deleted when the host is up.
-    """
-
-    backend: ClassVar[str] = "overlay"
-
-    filesystem: OverlayFilesystem = "ext4"
-    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
-
-    @property
-    def guard_backend(self) -> str:
-        """What `anicca.backend=` on the kernel command line says."""
-        return f"{self.backend}:{self.filesystem}"
-
-    @property
-    def mount_options(self) -> str:
-        """The options of every mount of the volume, as in fstab."""
+        """The options of every mount of the root or its volume, as in fstab."""
         return "noatime"
 
     @property
@@ -210,16 +71,138 @@ class Overlay:
     @property
     def packages(self) -> tuple[str, ...]:
         """The Debian packages that the initrd takes its programs from."""
-        return tuple(package for name, package, _ in AFRESH if name == self.filesystem)
+        return (MAKERS[self.volume][0],) if self.volume in MAKERS else ()
 
     @property
     def least_bytes(self) -> int:
         """The smallest volume that does; 0 where the root has none."""
-        return next((least for name, _, least in AFRESH if name == self.filesystem), 0)
+        return MAKERS[self.volume][1] if self.volume in MAKERS else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tmpfs:
+class F2fs(Backend):
+    """A root on f2fs that never makes a checkpoint, so that nothing written to it outlives the boot."""
+
+    backend: ClassVar[str] = "f2fs"
+
+    compress_algorithm: F2fsCompression | None = "zstd"
+    """What files marked for compression (`chattr +c`) are compressed with."""
+    compress: bool = False
+    """Compress every file: fewer writes, not more room; costs time where files are changed in place."""
+    lazytime: bool = True
+    forget: F2fsForgetting = "revert"
+    """`erase`: overwrite or discard the whole volume at every boot. Else what is forgotten lies in free blocks."""
+    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def volume(self) -> str:
+        """The root itself."""
+        return "f2fs"
+
+    @property
+    def mount_options(self) -> str:
+        """The promise, and what was declared."""
+        options = ["checkpoint=disable"]
+        if self.compress_algorithm is not None:
+            options.append(f"compress_algorithm={self.compress_algorithm}")
+            if self.compress:
+                options.append("compress_extension=*")
+        if self.lazytime:
+            options.append("lazytime")
+        return ",".join(options)
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """What compression needs of the filesystem."""
+        return ("-O", "extra_attr" if self.compress_algorithm is None else "extra_attr,compression")
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """Whether to erase."""
+        return ("anicca.forget=erase",) if self.forget == "erase" else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Btrfs(Backend):
+    """A root on btrfs: each boot has a new snapshot of a blank subvolume; the one before goes, or is kept a while."""
+
+    backend: ClassVar[str] = "btrfs"
+
+    compress: BtrfsCompression | None = "zstd"
+    keep: int = 0
+    """How many roots of earlier boots are kept, below `old` on the volume's top level (`mount -o subvolid=5`)."""
+    keep_days: int | None = None
+    """And for how long; None: until newer ones take their place."""
+    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def volume(self) -> str:
+        """The root itself."""
+        return "btrfs"
+
+    @property
+    def mount_options(self) -> str:
+        """The guard adds which subvolume."""
+        return "noatime" if self.compress is None else f"noatime,compress={self.compress}"
+
+    @property
+    def guard_parameters(self) -> tuple[str, ...]:
+        """How many old roots are kept, and for how many days."""
+        if self.keep == 0:
+            return ()
+        return (f"anicca.keep={self.keep}" + ("" if self.keep_days is None else f",{self.keep_days}"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Afresh(Backend):
+    """A root on any of these filesystems, made anew at every boot: the simplest on a disk, and the slowest to boot."""
+
+    backend: ClassVar[str] = "afresh"
+
+    filesystem: AfreshFilesystem
+    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
+
+    @property
+    def volume(self) -> str:
+        """The root itself."""
+        return self.filesystem
+
+    @property
+    def guard_backend(self) -> str:
+        """Which filesystem comes after a colon."""
+        return f"{self.backend}:{self.filesystem}"
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """A journal is of no use to what is thrown away."""
+        return ("-O", "^has_journal") if self.filesystem == "ext4" else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay(Backend):
+    """A root that is a new upper layer of an overlay at every boot, on a volume that is not made anew.
+
+    What earlier boots wrote is deleted when the host is up.
+    """
+
+    backend: ClassVar[str] = "overlay"
+
+    filesystem: OverlayFilesystem = "ext4"
+    declared_at: Place = field(default_factory=here, compare=False, repr=False, kw_only=True)
+
+    @property
+    def volume(self) -> str:
+        """Where the layers lie."""
+        return self.filesystem
+
+    @property
+    def guard_backend(self) -> str:
+        """Which filesystem comes after a colon."""
+        return f"{self.backend}:{self.filesystem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs(Backend):
     """A root in memory: the simplest that forgets; what is written to it costs memory."""
 
     backend: ClassVar[str] = "tmpfs"
@@ -229,34 +212,9 @@ class Tmpfs:
     declared_at: Place = field(default_factory=here, compare=False, repr=False)
 
     @property
-    def guard_backend(self) -> str:
-        """What `anicca.backend=` on the kernel command line says."""
-        return self.backend
-
-    @property
     def mount_options(self) -> str:
-        """The options of its mount, as in fstab."""
+        """How much it may hold."""
         return f"size={self.size},mode=0755"
-
-    @property
-    def mkfs_arguments(self) -> tuple[str, ...]:
-        """Nothing: there is no filesystem to make."""
-        return ()
-
-    @property
-    def guard_parameters(self) -> tuple[str, ...]:
-        """What else the guard is told on the kernel command line."""
-        return ()
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Nothing: the kernel does it all."""
-        return ()
-
-    @property
-    def least_bytes(self) -> int:
-        """It has no volume."""
-        return 0
 
 
 Root = F2fs | Btrfs | Afresh | Overlay | Tmpfs
