@@ -95,13 +95,18 @@ def in_area(top: Path, path: bytes) -> Path:
     return top / os.fsdecode(AREA[1:]) / os.fsdecode(path.lstrip(b"/"))
 
 
+def own_place(top: Path, name: str) -> Path:
+    """Where a thing of ours lies in the persistent area, whether it is there or not."""
+    return top / os.fsdecode(OWN[1:]) / name
+
+
 def own(top: Path, name: str) -> Path:
     """A directory of ours in the persistent area, which is made if missing. Raises `AniccaError` where none is."""
     area = top / os.fsdecode(AREA[1:])
     if not area.is_dir():
         raise AniccaError(f"{area}: no persistent area is there", hint="this is for hosts that anicca built")
-    directory = top / os.fsdecode(OWN[1:]) / name
-    fs.make_private_directory(top / os.fsdecode(OWN[1:]))
+    directory = own_place(top, name)
+    fs.make_private_directory(own_place(top, ""))
     fs.make_private_directory(directory)
     return directory
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import fs, process
 from anicca.drift import system
-from anicca.drift.area import OWN, own
+from anicca.drift.area import own, own_place
 from anicca.drift.entry import is_below, parent
 from anicca.drift.findings import Finding, Findings, from_record, to_record
 from anicca.drift.rules import CLASSES, SECRET, matches
@@ -241,8 +241,8 @@ def prune(top: Path, settings: Settings, *, keep: str = "", now: float | None = 
     at = time.time() if now is None else now
     gone = []
     boots = [boot for boot in read_boots(top) if boot.name != keep]
-    total = sum(boot.size_bytes for boot in boots) + _size(top / os.fsdecode(OWN[1:]) / LOST / keep if keep else None)
-    lost = top / os.fsdecode(OWN[1:]) / LOST
+    lost = own_place(top, LOST)
+    total = sum(boot.size_bytes for boot in boots) + _size(lost / keep if keep else None)
     for boot in boots:
         too_old = at - _when(lost / boot.name, boot) > settings.days * DAY
         if too_old or total > settings.size_bytes:
@@ -254,7 +254,7 @@ def prune(top: Path, settings: Settings, *, keep: str = "", now: float | None = 
 
 def read_boots(top: Path, *, current: str = "") -> list[Boot]:
     """The boots of which something is remembered, or known to be lost, oldest first; without the current one."""
-    lost = top / os.fsdecode(OWN[1:]) / LOST
+    lost = own_place(top, LOST)
     found = []
     for place in lost.iterdir() if lost.is_dir() else ():
         ended, system = None, ""
@@ -294,7 +294,7 @@ def find_boot(boots: Sequence[Boot], which: str) -> Boot:
 
 def read_lost(top: Path, boot: Boot) -> Lost:
     """What a boot forgot. Raises `AniccaError` where it was cut off or its list is damaged."""
-    place = top / os.fsdecode(OWN[1:]) / LOST / boot.name
+    place = own_place(top, LOST) / boot.name
     try:
         record = json.loads((place / LIST).read_bytes())
         saved = {

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import fs
-from anicca.drift.area import AREA, OWN, Declared, held, in_area, leads_to, own, plain_parents, read_declared
+from anicca.drift.area import AREA, OWN, Declared, held, in_area, leads_to, own, own_place, plain_parents, read_declared
 from anicca.drift.entry import kind_of, parent
 from anicca.drift.inside import Root
 from anicca.drift.lines import get_path, put_path
@@ -116,7 +116,7 @@ def move_aside(top: Path, path: bytes, *, days: int, why: str) -> Aside:
 
 def read_aside(top: Path) -> list[Aside]:
     """What was set aside and is there still, oldest first. Raises `AniccaError` where a record is damaged."""
-    aside = top / os.fsdecode(OWN[1:]) / ASIDE
+    aside = own_place(top, ASIDE)
     found = []
     for place in aside.iterdir() if aside.is_dir() else ():
         # Without `what` the power went before it was moved, or while it was put back: it is where it was.
@@ -144,7 +144,7 @@ def put_back(top: Path, path: bytes) -> Aside:
         if plain_parents(top / os.fsdecode(AREA[1:]), path) is not None or not in_area(top, parent(path)).is_dir():
             raise RefusedError(f"{target.parent} is not a plain directory any more", hint="make it first")
         one = known[-1]
-        place = top / os.fsdecode(OWN[1:]) / ASIDE / one.number
+        place = own_place(top, ASIDE) / one.number
         (place / "what").rename(target)
         fs.sync_directory(target.parent)
         fs.remove_tree(place)
@@ -154,13 +154,13 @@ def put_back(top: Path, path: bytes) -> Aside:
 def delete_due(top: Path, *, now: float | None = None) -> list[Aside]:
     """Delete what has been aside for as long as was said. The clock decides, and it is the host's."""
     at = time.time() if now is None else now
-    if not (top / os.fsdecode(OWN[1:]) / ASIDE).is_dir():
+    if not (own_place(top, ASIDE)).is_dir():
         return []
     with held(top):
         due = [one for one in read_aside(top) if one.due <= at]
         for one in due:
             # Its record goes last: a power cut leaves a part of it due, not a part of nothing known.
-            place = top / os.fsdecode(OWN[1:]) / ASIDE / one.number
+            place = own_place(top, ASIDE) / one.number
             fs.remove_tree(place / "what")
             fs.remove_tree(place)
         return due

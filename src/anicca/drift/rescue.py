@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from anicca.drift.area import OWN
+from anicca.drift.area import own_place
 from anicca.drift.entry import is_below
 from anicca.drift.lost import LOST
 from anicca.drift.scan import open_directory
@@ -53,7 +53,7 @@ def rescue(
     known = {one.drift.path: one.drift for one in lost.findings.drift}
     for path, target in targets:
         saved = lost.saved[path]
-        file = top / os.fsdecode(OWN[1:]) / LOST / lost.boot.name / "files" / str(saved.number)
+        file = own_place(top, LOST) / lost.boot.name / "files" / str(saved.number)
         content = file.read_bytes()
         if hashlib.sha256(content).hexdigest() != saved.sha256:
             raise AniccaError(f"{file}: damaged: not what was kept of {os.fsdecode(path)}")
