@@ -9,10 +9,9 @@ import click
 
 from anicca.cli.places import open_places, place_options
 from anicca.cli.render import size_text
-from anicca.roots.facts import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from anicca.cli.context import Context
     from anicca.system.status import Status
@@ -36,7 +35,7 @@ def lines(found: Status) -> Iterator[str]:
     """The facts as text."""
     yield from _generations(found)
     if found.guard is not None:
-        yield _guard(found.guard)
+        yield f"guard: {found.guard}"
     for incident in found.incidents:
         yield f"WARNING, until `anicca guard acknowledge`: {incident}"
     for reason in found.reboot:
@@ -60,12 +59,6 @@ def _generations(found: Status) -> Iterator[str]:
         yield f"  next boot: generation {found.next_generation}"
     for number in found.failed_generations:
         yield f"  generation {number} was left: three boots of it were not healthy"
-
-
-def _guard(facts: Mapping[str, Any]) -> str:
-    outcome = str(facts.get("outcome"))
-    reasons = "; ".join(facts.get("reasons", []))
-    return f"guard: {OUTCOMES.get(outcome, outcome)} ({facts.get('root')}){f': {reasons}' if reasons else ''}"
 
 
 def _named(number: int | None, system: str | None) -> str:

@@ -20,7 +20,6 @@ FACTS = Path("/run/anicca/guard.json")
 """This boot's."""
 HISTORY = Path("/nix/persist/.anicca/guard")
 """Those of boots that were out of the ordinary, `BOOT-ID.json`; below `acknowledged` those that have been seen."""
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 SOFT_REBOOT = "a soft reboot:"
 """How the reason begins that stands in the facts of a root which a soft reboot has made."""

@@ -6,10 +6,10 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
-from anicca.roots.facts import HISTORY, unacknowledged
+from anicca.roots.facts import HISTORY, GuardFacts, read_facts, unacknowledged
 from anicca.system.diff import compare_boot
 from anicca.system.switching.host import look, read_esp_if_there
 from anicca.system.switching.mounts import mount_points
@@ -49,7 +49,7 @@ class Status:
     booted: str | None
     booted_generation: int | None
     next_generation: int | None
-    guard: dict[str, Any] | None
+    guard: GuardFacts | None
     incidents: tuple[str, ...]
     """What the guard said at boots out of the ordinary, until acknowledged; empty for those who may not look."""
     persist: tuple[PersistedPath, ...]
@@ -94,11 +94,11 @@ def read_status(places: HostPlaces, *, invocations: dict[str, str] | None = None
     )
 
 
-def read_guard(run: Path) -> dict[str, Any] | None:
+def read_guard(run: Path) -> GuardFacts | None:
     """What the guard did at this boot."""
     try:
-        return dict(json.loads((run / "guard.json").read_bytes()))
-    except (OSError, ValueError):
+        return read_facts(run / "guard.json")
+    except AniccaError:
         return None
 
 
