@@ -11,8 +11,8 @@ python=$environment/bin/python
 run_packages='apt bubblewrap busybox-static ca-certificates debian-archive-keyring dpkg openssh-client ovmf
 python3 python3-venv qemu-system-x86 util-linux'
 # What the tests take besides: real peers and oracles.
-test_packages='acl attr dosfstools e2fsprogs erofs-utils f2fs-tools fdisk file git libcap2-bin mmdebstrap mount mtools
-nix-bin openssh-server shellcheck xz-utils zstd'
+test_packages='acl attr chromium chromium-driver dosfstools e2fsprogs erofs-utils f2fs-tools fdisk file fish git libcap2-bin
+mmdebstrap mount mtools nix-bin openssh-server shellcheck xz-utils zsh zstd'
 
 say() {
     printf '%s\n' "setup: $*" >&2
