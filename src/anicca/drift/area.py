@@ -27,21 +27,10 @@ PROFILES = b"/nix/var/nix/profiles"
 _GENERATION = re.compile(rb"system-([0-9]+)-link")
 
 
-class Kept(NamedTuple):
-    """A path that persists: `d` or `f`, with the owner and mode that every boot gives it; by whom it is declared."""
-
-    path: bytes
-    kind: str
-    mode: int
-    uid: int
-    gid: int
-    by: tuple[str, ...] = ()
-
-
 class Declared(NamedTuple):
     """What each generation and the running system keep. `running` are the paths that are kept now."""
 
-    paths: dict[bytes, Kept]
+    paths: dict[bytes, system.Kept]
     running: frozenset[bytes]
 
 
@@ -63,11 +52,11 @@ def read_declared(root: Root) -> Declared:
             "no generation of anicca's is here, so nothing says what is declared to persist",
             hint="this is for hosts that anicca built",
         )
-    found: dict[bytes, Kept] = {}
+    found: dict[bytes, system.Kept] = {}
     running: frozenset[bytes] = frozenset()
     for who, place in systems.items():
         try:
-            kept = parse_kept(root.read(place + b"/layout/persist"))
+            kept = system.parse_kept(root.read(place + b"/layout/persist"))
         except (OSError, ValueError) as error:
             raise AniccaError(
                 f"{who} ({os.fsdecode(place)}): what it keeps cannot be read: {error}",
@@ -79,15 +68,6 @@ def read_declared(root: Root) -> Declared:
         if place == system.CURRENT:
             running = frozenset(one.path for one in kept)
     return Declared(found, running)
-
-
-def parse_kept(lines: bytes) -> list[Kept]:
-    """The kept paths of a system's `layout/persist` (docs/internals/boot.md). Raises `ValueError`."""
-    found = []
-    for line in lines.splitlines():
-        kind, mode, uid, gid, path = line.split(b" ", 4)
-        found.append(Kept(path, kind.decode(), int(mode, 8), int(uid), int(gid)))
-    return found
 
 
 def in_area(top: Path, path: bytes) -> Path:

@@ -6,7 +6,6 @@ where the mount is what it should be, so that costs little, and shows it where i
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -14,12 +13,12 @@ import stat
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anicca import events
 from anicca.drift import records, system
 from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, compare
-from anicca.drift.content import SAME_AS, wanted_digest
+from anicca.drift.content import wanted_digest
 from anicca.drift.entry import kind_of
 from anicca.drift.expect import Expectation, Expected, in_order
 from anicca.drift.findings import Finding, Findings, seen_by
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from anicca.store.local import LocalStore
 
 MOUNTED = (b"/usr", b"/etc")
+ORIGIN = "the system"
 TASK = "verify the store's objects"
 WHY = {
     CONTENT: "an object of the running system, changed in the store",
@@ -108,25 +108,23 @@ def _compared(
 ) -> Iterator[Finding]:
     """All that differs below a mounted directory."""
     wanted = {path: wanted_digest(one.digests) for path, one in expected.items() if one.digests}
-    prefix = "" if directory == b"/" else os.fsdecode(directory)
 
     def want(path: bytes, _seen: os.stat_result) -> str:
         return wanted.get(path, "sha256")
 
     kept = _kept_below(root, directory)
-    expectation = Expectation("the system", in_order(expected), mounts=kept, below=tuple(kept))
+    expectation = Expectation(ORIGIN, in_order(expected), mounts=kept, below=tuple(kept))
     options = Options(want=want, leave=kept, cross_mounts=False, polite=True, workers=workers)
     seen = seen_by(Scan(root.top + directory, options))
     for drift in compare(expectation, seen.entries, seen.mounts, sees_beneath=seen.sees_beneath, tally=tally):
         path = directory if drift.path == b"/" else directory + drift.path
-        why = f"not as the system has it in {prefix}, which nobody can write to"
+        why = f"not as the system has it in {os.fsdecode(directory)}, which nobody can write to"
         yield Finding(drift._replace(path=path), Judgement(SUSPICIOUS, why))
 
 
 def _kept_below(root: Root, directory: bytes) -> frozenset[bytes]:
-    lines = root.read(root.real(system.CURRENT) + b"/layout/persist").splitlines()
-    paths = [line.split(b" ", 4)[4] for line in lines]
-    return frozenset(path[len(directory) :] for path in paths if path.startswith(directory + b"/"))
+    kept = system.parse_kept(root.read(root.real(system.CURRENT) + b"/layout/persist"))
+    return frozenset(one.path[len(directory) :] for one in kept if one.path.startswith(directory + b"/"))
 
 
 def _expected(root: Root, current: bytes, directory: bytes) -> dict[bytes, Expected]:
@@ -138,31 +136,10 @@ def _expected(root: Root, current: bytes, directory: bytes) -> dict[bytes, Expec
     found = {}
     for line in root.read(current + b"/manifest.jsonl").splitlines():
         if line.startswith((b'{"path":"/usr/', b'{"path":"/usr"', b'{"path": "/usr')):
-            record = json.loads(line)
-            path = record["path"].encode("utf-8", "surrogateescape")[len(b"/usr") :] or b"/"
-            found[path] = _of_record(root, path, record, users, groups)
+            entry = system.tree_entry(root, json.loads(line), users, groups)
+            path = entry.path[len(b"/usr") :] or b"/"
+            found[path] = entry._replace(path=path, origin=ORIGIN, size=None)
     return found
-
-
-def _of_record(
-    root: Root, path: bytes, record: dict[str, Any], users: dict[str, int], groups: dict[str, int]
-) -> Expected:
-    kind, source = record["kind"], record.get("source")
-    digests: tuple[str, ...] = ()
-    if kind == "file":
-        empty = f"sha256:{hashlib.sha256().hexdigest()}"
-        digests = (f"{SAME_AS}{os.fsdecode(root.top)}{source}",) if source else (empty,)
-    return Expected(
-        path=path,
-        origin="the system",
-        kinds=(kind,),
-        mode=None if kind == "symlink" else int(record["mode"], 8),
-        uid=users.get(record["user"]),
-        gid=groups.get(record["group"]),
-        targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
-        xattrs=tuple(sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())),
-        digests=digests,
-    )
 
 
 def _of_image(image: bytes) -> dict[bytes, Expected]:
@@ -172,7 +149,7 @@ def _of_image(image: bytes) -> dict[bytes, Expected]:
         kind = kind_of(entry.mode)
         found[path] = Expected(
             path=path,
-            origin="the system",
+            origin=ORIGIN,
             kinds=(kind,),
             mode=None if kind == "symlink" else stat.S_IMODE(entry.mode),
             uid=entry.uid,

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift import records
 from anicca.drift.content import SAME_AS
@@ -46,7 +46,7 @@ MERGED = (b"/bin", b"/sbin", b"/lib", b"/lib64")
 def read_expectation(root: Root) -> Expectation:
     """What the running system's seed has. Raises `OSError`, or `ValueError` or `KeyError` for a damaged object."""
     system = root.real(CURRENT)
-    reading = _Reading(root, system)
+    reading = _Reading(root)
     reading.add_mount_points()
     for line in io.BytesIO(root.read(system + b"/manifest.jsonl")):
         # Nearly all of a tree is in these; to parse a hundred thousand lines takes longer than to look at the root.
@@ -78,14 +78,51 @@ def read_rules(spec: dict[str, Any]) -> tuple[Rule, ...]:
     return () if declared is None else declared_rules(json.loads(_content(declared)))
 
 
+class Kept(NamedTuple):
+    """A path that persists: `d` or `f`, with the owner and mode that every boot gives it; by whom it is declared."""
+
+    path: bytes
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    by: tuple[str, ...] = ()
+
+
+def parse_kept(lines: bytes) -> list[Kept]:
+    """The kept paths of a system's `layout/persist` (docs/internals/boot.md). Raises `ValueError`."""
+    found = []
+    for line in lines.splitlines():
+        kind, mode, uid, gid, path = line.split(b" ", 4)
+        found.append(Kept(path, kind.decode(), int(mode, 8), int(uid), int(gid)))
+    return found
+
+
+def tree_entry(root: Root, record: dict[str, Any], users: dict[str, int], groups: dict[str, int]) -> Expected:
+    """An entry of the tree's manifest, its content as the store of the host in `root` has it."""
+    kind, source = record["kind"], record.get("source")
+    same = f"{SAME_AS}{os.fsdecode(root.top)}{source}" if source else EMPTY
+    attributes = sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())
+    return Expected(
+        path=record["path"].encode("utf-8", "surrogateescape"),
+        origin="seed",
+        kinds=(kind,),
+        mode=None if kind == "symlink" else int(record["mode"], 8),
+        uid=users.get(record["user"]),
+        gid=groups.get(record["group"]),
+        size=record.get("size", 0) if kind == "file" else None,
+        targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
+        xattrs=tuple(attributes),
+        digests=(same,) if kind == "file" else (),
+    )
+
+
 class _Reading:
-    def __init__(self, root: Root, system: bytes) -> None:
+    def __init__(self, root: Root) -> None:
         self.root = root
         self.found: dict[bytes, Expected] = {}
         self._users = records.parse_names(root.read(b"/etc/passwd"))
         self._groups = records.parse_names(root.read(b"/etc/group"))
-        self._links: dict[int, list[bytes]] = {}
-        self._system = system
 
     def add_mount_points(self) -> None:
         """The root itself and the directories over which the system is mounted."""
@@ -94,25 +131,9 @@ class _Reading:
 
     def add_tree(self, record: dict[str, Any]) -> None:
         """An entry of the tree, if it is laid out on the root."""
-        path = record["path"].encode("utf-8", "surrogateescape")
-        if any(is_below(path, top) for top in ELSEWHERE) or path == b"/":
-            return
-        kind = record["kind"]
-        source = record.get("source")
-        same = f"{SAME_AS}{os.fsdecode(self.root.top)}{source}" if source else EMPTY
-        attributes = sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())
-        self.found[path] = Expected(
-            path=path,
-            origin="seed",
-            kinds=(kind,),
-            mode=None if kind == "symlink" else int(record["mode"], 8),
-            uid=self._users.get(record["user"]),
-            gid=self._groups.get(record["group"]),
-            size=record.get("size", 0) if kind == "file" else None,
-            targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
-            xattrs=tuple(attributes),
-            digests=(same,) if kind == "file" else (),
-        )
+        entry = tree_entry(self.root, record, self._users, self._groups)
+        if entry.path != b"/" and not any(is_below(entry.path, top) for top in ELSEWHERE):
+            self.found[entry.path] = entry
 
     def add_declared(self, path: bytes, declared: dict[str, Any]) -> None:
         """A declared file, link or directory on the root."""
@@ -132,19 +153,18 @@ class _Reading:
 
     def add_persisted(self, lines: bytes) -> frozenset[bytes]:
         """The mount points of persisted paths, which may have any owner; their content is the host's own."""
-        paths = set()
-        for line in lines.splitlines():
-            kind, mode, uid, gid, path = line.split(b" ", 4)
-            self.found[path] = Expected(
-                path=path,
+        kept = parse_kept(lines)
+        for one in kept:
+            is_directory = one.kind == "d"
+            self.found[one.path] = Expected(
+                path=one.path,
                 origin="persisted",
-                kinds=("directory" if kind == b"d" else "file",),
-                mode=int(mode, 8) if kind == b"d" else None,
-                uid=int(uid),
-                gid=int(gid),
+                kinds=("directory" if is_directory else "file",),
+                mode=one.mode if is_directory else None,
+                uid=one.uid,
+                gid=one.gid,
             )
-            paths.add(path)
-        return frozenset(paths)
+        return frozenset(one.path for one in kept)
 
     def add_parents(self) -> None:
         """The directories that lead to what is laid out."""
