@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from anicca.system.diff import compare_boot
+from anicca.system.rereading import why_reread
 from anicca.system.treeview import TreeView, belongings, changed_in_etc, changed_in_usr
 from anicca.system.unitfiles import USER_DIRECTORIES, read_units
 from anicca.system.units import Active, Changed, UnitPlan, plan_units
@@ -68,6 +69,8 @@ class LivePlan:
     usr: bool = False
     etc: bool = False
     units: UnitPlan = field(default_factory=UnitPlan)
+    reread: tuple[str, ...] = ()
+    """Why systemd reads its units again, unless it starts anew."""
     early: frozenset[str] = frozenset()
     """Units of `units` that others take for granted: they restart first."""
     checks: tuple[str, ...] = ()
@@ -93,8 +96,8 @@ class LivePlan:
         yield from (f"replace {path} in place" for path, is_so in (("/usr", self.usr), ("/etc", self.etc)) if is_so)
         if units.reexecute:
             yield f"start systemd anew ({'; '.join(units.reexecute)})"
-        elif self.usr or self.etc:
-            yield "have systemd read its units again"
+        elif self.reread:
+            yield f"have systemd read its units again ({'; '.join(self.reread)})"
         if units.tmpfiles:
             yield f"have systemd-tmpfiles make what is missing ({'; '.join(units.tmpfiles)})"
         yield from (f"reload {one}" for one in units.reload)
@@ -137,6 +140,7 @@ def plan_live(
         usr=old.part("tree.erofs") != new.part("tree.erofs"),
         etc=old.part("etc.erofs") != new.part("etc.erofs"),
         units=units,
+        reread=why_reread(new_view, old_units, new_units, usr | etc),
         early=new_units.reachable("sysinit.target"),
         checks=tuple(sorted(checks - new_units.reachable(goal))),
         paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist)),

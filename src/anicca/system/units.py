@@ -157,7 +157,7 @@ def plan_units(
         stop=tuple(stop),
         reexecute=planner.manager(),
         tmpfiles=tuple(
-            f"{path} changed" for path in _few(p for p in (*changed.usr, *changed.etc) if _below(p, TMPFILES))
+            f"{path} changed" for path in few(p for p in (*changed.usr, *changed.etc) if below(p, TMPFILES))
         ),
         reload=tuple(reload),
         restart=tuple(restart),
@@ -240,16 +240,16 @@ class _Planner:
         """Why it must start anew, and why it must only read its files again."""
         hard = text_changes(before, after)
         program = self.changed.usr & (self._loaded(before) | one.maps) if self.changed.usr else frozenset()
-        hard += [f"{path} changed" for path in _few(program)]
+        hard += [f"{path} changed" for path in few(program)]
         read = self._files(after)
         restarts, reloads = _triggers(after, RESTARTS), _triggers(after, RELOADS)
         everywhere = self.changed.etc | self.changed.seed
         environment = {value.lstrip("-") for value in after.values("EnvironmentFile")}
-        hard += [f"{path} changed" for path in _few(p for p in everywhere if _below(p, restarts) or p in environment)]
-        soft = {p for p in everywhere if _below(p, reloads) or (p in self.changed.etc and _below(p, read))}
-        soft |= {p for p in self.changed.usr if _below(p, OWN_FILES.get(after.name, ()))}
-        soft -= {p for p in soft if _below(p, restarts) or p in environment}
-        return hard, [f"{path} changed" for path in _few(soft)]
+        hard += [f"{path} changed" for path in few(p for p in everywhere if below(p, restarts) or p in environment)]
+        soft = {p for p in everywhere if below(p, reloads) or (p in self.changed.etc and below(p, read))}
+        soft |= {p for p in self.changed.usr if below(p, OWN_FILES.get(after.name, ()))}
+        soft -= {p for p in soft if below(p, restarts) or p in environment}
+        return hard, [f"{path} changed" for path in few(soft)]
 
     def _loaded(self, unit: Unit) -> frozenset[str]:
         """What the programs of a unit are made of, and other files of /usr that its command lines name.
@@ -296,8 +296,8 @@ class _Planner:
     def manager(self) -> tuple[str, ...]:
         """Why systemd itself must start anew."""
         program = self.changed.usr & self.changed.loads(MANAGER_PROGRAM) if self.changed.usr else frozenset()
-        files = {p for p in self.changed.etc if _below(p, (*MANAGER_FILES, *(f"{f}.d" for f in MANAGER_FILES)))}
-        return tuple(f"{path} changed" for path in _few({*program, *files}))
+        files = {p for p in self.changed.etc if below(p, (*MANAGER_FILES, *(f"{f}.d" for f in MANAGER_FILES)))}
+        return tuple(f"{path} changed" for path in few({*program, *files}))
 
 
 def text_changes(before: Unit, after: Unit) -> list[str]:
@@ -322,11 +322,12 @@ def _triggers(unit: Unit, key: str) -> tuple[str, ...]:
     return tuple(path for value in unit.values(key, "Unit") for path in value.split())
 
 
-def _below(path: str, tops: Iterable[str]) -> bool:
+def below(path: str, tops: Iterable[str]) -> bool:
+    """Whether a path is one of some, or lies below one."""
     return any(path == top or path.startswith(f"{top}/") for top in tops)
 
 
-def _few(paths: Iterable[str], most: int = 3) -> list[str]:
+def few(paths: Iterable[str], most: int = 3) -> list[str]:
     """The first few; a switch of everything must not print everything for each unit."""
     found = sorted(paths)
     return found if len(found) <= most else [*found[:most], f"{len(found) - most} more files"]

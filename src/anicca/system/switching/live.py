@@ -109,7 +109,7 @@ def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
     fs.symlink_atomic(places.run / "system", str(new.path))
     if units.reexecute:
         systemd.systemctl("daemon-reexec")
-    elif plan.usr or plan.etc:
+    elif plan.reread:
         systemd.systemctl("daemon-reload")
     if units.tmpfiles:
         systemd.run_tmpfiles()

@@ -85,6 +85,18 @@ def test_an_unrelated_change_restarts_nothing(host: SmallHost) -> None:
     assert restarts(said) == []
 
 
+def test_systemd_reads_its_units_again_only_where_they_differ(host: SmallHost) -> None:
+    old = SystemText(packages=packages())
+    said = sentences(host, old, SystemText(packages=packages(), etc={"/hostname": "x\n"}))
+    assert not any("read its units" in one for one in said)
+    unit = "/etc/systemd/system/n.service"
+    said = sentences(
+        host, old, SystemText(packages=packages(), etc={"/hostname": "h\n", unit.removeprefix("/etc"): "[Service]\n"})
+    )
+    why = f"/etc/systemd changed; /etc/systemd/system changed; {unit} changed"
+    assert f"have systemd read its units again ({why})" in said
+
+
 def test_what_needs_a_reboot_is_said(host: SmallHost) -> None:
     new = SystemText(packages=packages(), parameters="rw anicca.nix=PARTUUID=1 quiet")
     assert sentences(host, SystemText(packages=packages()), new)[-1] == ("waits for a reboot: command line: with quiet")

@@ -98,6 +98,15 @@ def test_the_order(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.parametrize("reasons", [(), ("/etc/systemd/system/x.service changed",)])
+def test_systemd_reads_its_units_again_only_where_they_differ(
+    host: SmallHost, monkeypatch: pytest.MonkeyPatch, reasons: tuple[str, ...]
+) -> None:
+    played = Played(monkeypatch)
+    go(host, LivePlan(reread=reasons, units=UnitPlan(start=some("new.service"))))
+    assert played.asked == ["daemon-reload"] * len(reasons) + ["start new.service"]
+
+
 @pytest.mark.parametrize("unit", ["soft.service", "late.service", "new.service", "check.service"])
 def test_whatever_fails_leads_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
     Played(monkeypatch, unit)
