@@ -63,7 +63,13 @@ def test_a_root_in_memory_is_blank(tmp_path: Path) -> None:
     [
         ("", "names no root"),
         ("anicca.root=LABEL=root", "names no root"),
-        ("anicca.root=PARTUUID=ab-12", "/disk/by-partuuid/ab-12 has not appeared in 45 seconds"),
+        *(
+            (
+                f"anicca.backend={backend} anicca.root=PARTUUID=ab-12",
+                "/disk/by-partuuid/ab-12 has not appeared in 45 seconds",
+            )
+            for backend in ("f2fs", "btrfs", "nilfs2", "afresh:ext4", "afresh:xfs", "overlay:ext4", "overlay:btrfs")
+        ),
         ('anicca.root=PARTUUID=a"b\\c$(id)', 'by-partuuid/a"b\\c$(id) has not appeared'),
         ("anicca.backend=../../etc/x", "no such backend here: ../../etc/x"),
     ],

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from anicca import process
 from anicca.debian.archive import find_mirrors
@@ -23,6 +24,9 @@ from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, TREE_PACKAGE
 from anicca.vm.cpio import file, write_cpio
 from anicca.vm.lab import KernelFiles, find_kernel
 from anicca.vm.qemu import DirectKernel, Disk, QemuPlan, SerialFile, qemu_argv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 MIB = 1 << 20
 NIX_PARTUUID = "11111111-1111-5111-8111-1111111111ab"
@@ -65,8 +69,16 @@ junk() {
     chmod 700 /; chown 5:5 /
     sync
 }
+end() {
+    # What the guard says later, when it has looked at the checkpoint: the last word counts.
+    sleep 1
+    echo "guard $(cat /run/anicca/guard.json)"
+    echo end
+}
 case $deed in
     junk) junk ;;
+    reboot) junk; end; umount -a -r 2> /dev/null; reboot -f ;;
+    reset) junk; dd if=/dev/zero of=/junk/big bs=1M count=20; end; sleep 1; echo b > /proc/sysrq-trigger; sleep 9 ;;
     cut)
         junk
         ( while :; do dd if=/dev/zero of=/junk/big bs=4096 count=100 conv=fsync 2> /dev/null; done ) &
@@ -85,7 +97,7 @@ case $deed in
     secret) mkdir /secret; for n in $(seq 100); do echo "nobody is to $(echo read) this" > /secret/$n; done; sync ;;
     full)
         dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
-        while touch /i$n; do n=$((n + 1)); done 2> /dev/null; sync
+        while true > /i$n; do n=$((n + 1)); done 2> /dev/null; sync
         ;;
     plant)
         umount /home/user/.keys
@@ -95,10 +107,7 @@ case $deed in
         ;;
     sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
 esac
-# What the guard says later, when it has looked at the checkpoint: the last word counts.
-sleep 1
-echo "guard $(cat /run/anicca/guard.json)"
-echo end
+end
 umount -a -r 2> /dev/null
 poweroff -f
 """
@@ -114,6 +123,27 @@ class Word:
     seconds: float
 
 
+class How(TypedDict, total=False):
+    """How to boot."""
+
+    deed: str
+    """What the host does besides telling what it sees."""
+    parameters: str
+    """For the kernel command line."""
+    seconds: float
+    """When to give up."""
+    cut: bool
+    """Cut its power when it asks for that."""
+    delay_seconds: float
+    """And so much later."""
+    cut_seconds: float
+    """Cut its power so long after its start, whatever it is at."""
+    unreadable: Sequence[int]
+    """Sectors of the disk that give errors when read."""
+    state: Path
+    """The state of a machine to go on from, instead of starting one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """Where the machine's parts are; `disk` has never been booted."""
@@ -121,79 +151,86 @@ class Bench:
     kernel: KernelFiles
     initrd: Path
     disk: Path
+    parameters: str = PARAMETERS
 
     def copy(self, directory: Path) -> Path:
         target = directory / "disk.img"
         process.run(["cp", "--sparse=always", self.disk, target])
         return target
 
-    def boot(
-        self,
-        disk: Path,
-        *,
-        deed: str = "none",
-        parameters: str = "",
-        seconds: float = 240,
-        cut: bool = False,
-        delay_seconds: float = 0,
-    ) -> Word:
-        """Boot, until the host has switched the machine off or (with `cut`) asks for its power to be cut.
-
-        `delay_seconds` after it has asked, it is cut.
-        """
-        text, console, taken = self.run(
-            disk, deed=deed, parameters=parameters, seconds=seconds, cut=cut, delay_seconds=delay_seconds
-        )
+    def boot(self, disk: Path, **how: Unpack[How]) -> Word:
+        """Boot, until the host has switched the machine off or (with `cut`) its power is cut as it has asked."""
+        text, console, taken = self.run(disk, **how)
         lines = {key: rest for key, _, rest in (line.partition(" ") for line in text.splitlines())}
-        assert "end" in lines or (cut and "cut-me" in lines), f"no word from the host\n{console[-6000:]}\n{text}"
+        assert "end" in lines or (how.get("cut") and "cut-me" in lines), (
+            f"no word from the host\n{console[-6000:]}\n{text}"
+        )
         return Word(guard=json.loads(lines["guard"]), lines=lines, console=console, seconds=taken)
 
-    def run(
-        self,
-        disk: Path,
-        *,
-        deed: str = "none",
-        parameters: str = "",
-        seconds: float = 240,
-        cut: bool = False,
-        delay_seconds: float = 0,
-    ) -> tuple[str, str, float]:
+    def run(self, disk: Path, **how: Unpack[How]) -> tuple[str, str, float]:
         """Boot likewise, or until the initrd gives up; the host's words, the console and the seconds it took."""
-        run = disk.parent
-        console, words = run / "console.log", run / "words"
+        console, words = disk.with_name("console.log"), disk.with_name("words")
+        argv = self.argv(disk, **how)
+        started = time.monotonic()
+        child = process.start(argv, output=disk.with_name("qemu.log"))
+        try:
+            while child.poll() is None and time.monotonic() < started + how.get("seconds", 240):
+                if how.get("cut") and b"cut-me" in words.read_bytes():
+                    time.sleep(how.get("delay_seconds", 0))
+                    break
+                if time.monotonic() > started + how.get("cut_seconds", math.inf):
+                    break
+                if b"THIS HOST CANNOT BOOT" in console.read_bytes():
+                    break
+                time.sleep(0.2)
+        finally:
+            child.kill()
+        text = words.read_text(errors="replace").replace("\r", "")
+        return text, console.read_text(errors="replace"), time.monotonic() - started
+
+    def argv(self, disk: Path, **how: Unpack[How]) -> list[str]:
+        """QEMU's arguments; console and words are new files beside the disk."""
+        console, words = disk.with_name("console.log"), disk.with_name("words")
         for path in (console, words):
             path.write_bytes(b"")
         plan = QemuPlan(
             name="guard",
             accelerator="tcg",
             boot=DirectKernel(
-                kernel=self.kernel.image, initrd=self.initrd, command_line=f"{PARAMETERS} deed={deed} {parameters}"
+                kernel=self.kernel.image,
+                initrd=self.initrd,
+                command_line=f"{self.parameters} deed={how.get('deed', 'none')} {how.get('parameters', '')}",
             ),
-            disks=(Disk(path=disk),),
+            disks=(Disk(path=with_errors(disk, how["unreadable"]) if how.get("unreadable") else disk),),
             serials=(SerialFile(path=console), SerialFile(path=words)),
             memory_mib=768,
             cpus=1,
             reboots=False,
         )
-        started = time.monotonic()
-        child = process.start(["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan)], output=run / "qemu.log")
-        try:
-            while child.poll() is None and time.monotonic() < started + seconds:
-                if cut and b"cut-me" in words.read_bytes():
-                    time.sleep(delay_seconds)
-                    break
-                if b"THIS HOST CANNOT BOOT" in console.read_bytes():
-                    break
-                time.sleep(0.5)
-        finally:
-            child.kill()
-        text = words.read_text(errors="replace").replace("\r", "")
-        return text, console.read_text(errors="replace"), time.monotonic() - started
+        incoming = ["-incoming", f"exec:cat {how['state']}"] if "state" in how else []
+        return ["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan), *incoming]
 
 
-def make_tree() -> Path:
-    """A Debian 13 with a kernel, dracut and the tools of every backend. Only root can make one with its owners."""
-    packages = sorted({*TREE_PACKAGES, *BACKEND_PACKAGES, "linux-image-amd64", "udev"})
+def with_errors(disk: Path, sectors: Sequence[int]) -> Path:
+    """The same disk as QEMU's blkdebug has it: reading one of these sectors fails, writing does not."""
+    rule = '[inject-error]\nevent = "none"\niotype = "read"\nerrno = "5"\nsector = "{}"\n'
+    rules = disk.with_name("errors.conf")
+    rules.write_text("".join(map(rule.format, sectors)))
+    return Path(f"blkdebug:{rules}:{disk}")
+
+
+def program(name: str) -> dict[str, bytes]:
+    """A program of this machine and the libraries it needs, for the rescue guest, which has but busybox."""
+    found = shutil.which(name)
+    assert found is not None, name
+    said = process.run(["ldd", found]).text
+    libraries = [word for word in said.split() if word.startswith("/")]
+    return {f"/bin/{name}": Path(found).read_bytes()} | {path: Path(path).read_bytes() for path in libraries}
+
+
+def make_tree(*more: str) -> Path:
+    """A Debian 13 with a kernel, dracut, the tools of every backend, and more packages. Only root can make one."""
+    packages = sorted({*TREE_PACKAGES, *BACKEND_PACKAGES, "linux-image-amd64", "udev", *more})
     cache = Path(os.environ.get("ANICCA_TEST_CACHE") or Path.home() / ".cache/anicca-tests")
     tree = cache / f"dracut-tree-{hashlib.sha256(repr(packages).encode()).hexdigest()[:16]}"
     if not tree.is_dir():
@@ -212,14 +249,22 @@ def make_tree() -> Path:
 
 def make_initrd(tree: Path, output: Path) -> None:
     """As the system layer does: our module in the tree, dracut in a chroot of it. In mounts of its own."""
-    kernel = find_kernel(tree)
+
+    def lay(upper: Path) -> None:
+        module = upper / "usr/lib/dracut/modules.d/90anicca"
+        module.parent.mkdir(parents=True)
+        shutil.copytree(MODULE_DIRECTORY, module)
+
+    arguments = dracut_arguments(find_kernel(tree).modules.name, "/scratch/initrd", scratch="/scratch")
+    run_in_tree(tree, lay, arguments, output)
+
+
+def run_in_tree(tree: Path, lay: Callable[[Path], object], arguments: Sequence[str], output: Path) -> None:
+    """Run a program that writes /scratch/initrd in a chroot of a tree, over which `lay` has laid files."""
     work = output.parent / "initrd-work"
-    for name in ("upper", "work", "root"):
+    for name in ("upper/scratch", "work", "root"):
         (work / name).mkdir(parents=True)
-    module = work / "upper/usr/lib/dracut/modules.d/90anicca"
-    module.parent.mkdir(parents=True)
-    shutil.copytree(MODULE_DIRECTORY, module)
-    (work / "upper/scratch").mkdir()
+    lay(work / "upper")
     script = """set -e
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
 mount -t proc proc "$2/root/proc"
@@ -227,7 +272,6 @@ mount --rbind /dev "$2/root/dev"
 root=$2/root; shift 2
 exec chroot "$root" "$@"
 """
-    arguments = dracut_arguments(kernel.modules.name, "/scratch/initrd", scratch="/scratch")
     process.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", tree, work, *arguments],
         env={**ENVIRONMENT, "PATH": os.environ["PATH"], "SOURCE_DATE_EPOCH": "1700000000"},
@@ -321,6 +365,11 @@ def make_disk(output: Path, work: Path) -> None:
     stage = work / "nix"
     (stage / "store").mkdir(parents=True)
     make_host(stage / "store", work)
+    put_disk(output, stage, work)
+
+
+def put_disk(output: Path, stage: Path, work: Path) -> None:
+    """A disk whose first partition is an ext4 of what is in `stage`, and whose second is an f2fs for the root."""
     with output.open("wb") as file:
         file.truncate((NIX_MIB + ROOT_MIB + 2) * MIB)
     sectors = MIB // 512
@@ -375,6 +424,10 @@ class Volume:
             file.seek(ROOT_OFFSET + block * 4096)
             file.write(content)
 
+    def sector(self, block: int) -> int:
+        """The first of a block's sectors on the disk."""
+        return (ROOT_OFFSET + block * 4096) // 512
+
     def area(self, name: str) -> tuple[int, int]:
         """The first block of an area, and how many blocks it has: cp, sit, nat, ssa, main."""
         order = ("cp", "sit", "nat", "ssa", "main")
@@ -384,6 +437,19 @@ class Volume:
         starts = struct.unpack_from("<5I", superblock, 76)
         at = order.index(name)
         return starts[at], segments[at] * 512
+
+    def root_inode(self) -> int:
+        """The block of the root directory's inode: entry 3 of the NAT, of 9 bytes each, its address the last four."""
+        start, _ = self.area("nat")
+        (block,) = struct.unpack_from("<I", self.read(start), 3 * 9 + 5)
+        return int(block)
+
+    def root_directory(self) -> int:
+        """The block with the root directory's entries: the first address after the inode's extra attributes."""
+        inode = self.read(self.root_inode())
+        (extra,) = struct.unpack_from("<H", inode, 360)
+        (block,) = struct.unpack_from("<I", inode, 360 + extra)
+        return int(block)
 
     def active_pack(self) -> tuple[int, int]:
         """First block and length of the checkpoint pack with the higher version."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.vm.roots.guest import program
 
 from anicca import process
-from anicca.vm.lab import run_in_lab
+from anicca.vm.lab import LabError, run_in_lab
 from anicca.vm.qemu import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
@@ -69,6 +70,10 @@ def garbage(area: str) -> Callable[[Any], None]:
     return damage
 
 
+def garble_root_directory(volume: Any) -> None:
+    volume.write(volume.root_directory(), random.Random("directory").randbytes(4096))
+
+
 def zero_root_inode(volume: Any) -> None:
     start, count = volume.area("main")
     for block in range(start, start + count):
@@ -110,6 +115,10 @@ class Case:
     """Done to the volume in the disk's file."""
     rescue: str = ""
     """Done by a rescue system that mounts /dev/vda2 with f2fs."""
+    resets: bool = False
+    """The rescue system resets the machine itself."""
+    unreadable: Callable[[Any], Sequence[int]] | None = None
+    """Blocks of the volume that cannot be read at the boot."""
     deed: str = ""
     """Done by the host itself, in the boot before."""
     parameters: str = ""
@@ -124,8 +133,17 @@ class Case:
 STICKY = "mount -t f2fs /dev/vda2 /mnt && "
 CASES = (
     # The main job's test has these three on the whole example host.
-    Case(name="clean reboot"),
+    Case(name="power off"),
+    Case(name="clean reboot", deed="reboot"),
+    Case(name="reset", deed="reset"),
     Case(name="mounted without the option", rescue=STICKY + "echo x > /mnt/x", outcomes=("made-afresh",)),
+    Case(
+        name="mounted without the option, fsync, reset",
+        rescue=STICKY
+        + "dd if=/bin/busybox of=/mnt/x bs=4096 count=1 conv=fsync && echo b > /proc/sysrq-trigger; sleep 9",
+        resets=True,
+        outcomes=("made-afresh",),
+    ),
     Case(name="both superblocks", damage=zero_superblocks, outcomes=("made-afresh",)),
     Case(name="many files, the false alarm of fsck", deed="many"),
     Case(name="full, no inodes left", deed="full"),
@@ -142,10 +160,14 @@ CASES = (
     Case(name="SIT garbage", damage=garbage("sit"), outcomes=("made-afresh",), nightly=False),
     Case(name="SSA garbage", damage=garbage("ssa"), outcomes=("blank", "made-afresh")),
     Case(name="root inode", damage=zero_root_inode, outcomes=("made-afresh",)),
+    Case(name="root directory", damage=garble_root_directory, outcomes=("blank", "made-afresh")),
     Case(name="ext4 in its place", damage=ext4_in_its_place, outcomes=("made-afresh",)),
     Case(name="shrunk", damage=shrink, outcomes=("blank", "made-afresh")),
     Case(name="missing", damage=missing, outcomes=("fell-back",), nightly=False),
     Case(name="another partition's name", damage=other_name, outcomes=("fell-back",)),
+    Case(name="read errors, superblocks", unreadable=lambda _: (0, 1), outcomes=("fell-back",)),
+    Case(name="read errors, active checkpoint", unreadable=lambda v: (v.active_pack()[0],)),
+    Case(name="read errors, root inode", unreadable=lambda v: (v.root_inode(),), outcomes=("made-afresh", "fell-back")),
     Case(name="ro on the command line", parameters="ro", again="blank"),
     Case(name="options that f2fs refuses", parameters="anicca.rootopts=no_such_option"),
     Case(name="checkpoint=enable on the command line", parameters="anicca.rootopts=checkpoint=enable", again="blank"),
@@ -185,14 +207,26 @@ def test_the_host_boots_blank_after(case: Case, bench: Any, booted: Any, volume_
     if case.deed:
         assert bench.boot(disk, deed=case.deed).guard["outcome"] == "blank"
         boots += 1
-    case.damage(volume_type(disk=disk))
-    if case.rescue:
-        run_in_lab(f"{case.rescue} && sync && umount /mnt", kernel=bench.kernel, disks=[Disk(path=disk)])
+    volume = volume_type(disk=disk)
+    case.damage(volume)
+    if case.resets:
+        with pytest.raises(LabError, match="did not reach its script's end"):
+            run_in_lab(case.rescue, kernel=bench.kernel, disks=[Disk(path=disk)])
+    elif case.rescue:
+        run_in_lab(
+            f"{case.rescue} && sync && umount /mnt",
+            kernel=bench.kernel,
+            disks=[Disk(path=disk)],
+            files=program("setfattr"),
+        )
     if case.hangs:
         words, console, _ = bench.run(disk)
         assert words == ""
         assert "THE ROOT HANGS" in console
-    word = bench.boot(disk, parameters=case.parameters)
+    sectors = (
+        [volume.sector(block) + n for block in case.unreadable(volume) for n in range(8)] if case.unreadable else []
+    )
+    word = bench.boot(disk, parameters=case.parameters, unreadable=sectors)
     if case.hangs:
         assert "anicca: the filesystem hung at the boot before" in word.guard["reasons"]
     assert word.guard["outcome"] in case.outcomes, word.guard
