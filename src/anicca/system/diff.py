@@ -14,7 +14,7 @@ from anicca.system.units import text_changes
 from anicca.system.versions import version_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from anicca.system.erofs import ImageEntry
@@ -252,12 +252,16 @@ def compare_boot(old: System, new: System) -> tuple[PathChange, ...]:
         )
         found.append(PathChange(path="command line", what=what))
     # What they were before anybody set them, only a fresh kernel knows.
-    settings = sorted(_settings(old) - _settings(new))
-    found += [PathChange(path=f"kernel setting {name}", what="declared no more") for name in settings]
-    return tuple(found)
+    return (*found, *let_go(kernel_settings(old) - kernel_settings(new)))
 
 
-def _settings(system: System) -> set[str]:
+def let_go(settings: Iterable[str]) -> tuple[PathChange, ...]:
+    """What is to be said of kernel settings that are declared no more."""
+    return tuple(PathChange(path=f"kernel setting {name}", what="declared no more") for name in sorted(settings))
+
+
+def kernel_settings(system: System) -> set[str]:
+    """The kernel settings that a system declares, by name."""
     entry = system.etc.get(SYSCTL_FILE)
     return set() if entry is None else {line.split(b" = ")[0].decode() for line in entry.content.splitlines()}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anicca.errors import AniccaError
 from anicca.roots.facts import HISTORY, GuardFacts, read_facts, unacknowledged
-from anicca.system.diff import compare_boot
+from anicca.system.diff import compare_boot, kernel_settings, let_go
 from anicca.system.switching.host import look, read_esp_if_there
 from anicca.system.switching.mounts import mount_points
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 WAITS = "waits.json"
 """In the directory of this boot's facts: units that a switch left alone, why, and which run of theirs it was."""
+
+LET_GO = "let-go.json"
+"""There too: kernel settings that a system set since the kernel was started, and that are declared no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +122,24 @@ def read_waits(run: Path, invocations: dict[str, str]) -> dict[str, str]:
     return {unit: one["why"] for unit, one in records.items() if invocations.get(unit, one["run"]) == one["run"]}
 
 
+def read_let_go(run: Path) -> set[str]:
+    """The kernel settings that are as an earlier system of this boot wanted them, by name."""
+    try:
+        return set(json.loads((run / LET_GO).read_bytes()))
+    except (OSError, ValueError):
+        return set()
+
+
 def _why_reboot(places: HostPlaces, seen: Seen) -> list[str]:
     assert seen.running is not None
-    if seen.booted is None or seen.booted == seen.running:
-        return []
-    try:
-        changes = compare_boot(places.system(seen.booted), places.system(seen.running))
-    except AniccaError as error:
-        return [f"what was booted is gone from the store: {error}"]
+    running = places.system(seen.running)
+    changes = let_go(read_let_go(places.run) - kernel_settings(running))
+    if seen.booted is not None and seen.booted != seen.running:
+        try:
+            booted = compare_boot(places.system(seen.booted), running)
+        except AniccaError as error:
+            return [f"what was booted is gone from the store: {error}"]
+        changes = (*booted, *(change for change in changes if change not in booted))
     return [f"{change.path}: {change.what}" for change in changes]
 
 

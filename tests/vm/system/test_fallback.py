@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.vm.system.hosts import Declared, Mover
+from tests.vm.system.hosts import SECONDS, Declared, Mover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,8 @@ UNWELL = (
     'ExecStart=/usr/bin/false\\n[Install]\\nRequiredBy=boot-complete.target\\n")])'
 )
 HOSTS = {
-    "panics": Declared(motd="P\n", parameters=("panic=1",)),
-    "broken": Declared(motd="I\n", parameters=("panic=1",)),
+    "panics": Declared(motd="P\n"),
+    "broken": Declared(motd="I\n"),
     "unwell": Declared(motd="U\n", parts=(UNWELL,)),
 }
 ESP = "mount /dev/disk/by-partlabel/esp /mnt; {command}; umount /mnt"
@@ -41,6 +41,17 @@ def failed(mover: Mover) -> list[int]:
     return found
 
 
+def boot_after_three_panics(mover: Mover) -> None:
+    """Switched off and on after each, as a reset takes the emulator minutes."""
+    mover.machine.power_off(timeout_seconds=SECONDS)
+    for _ in range(3):
+        mover.machine.start()
+        mover.machine.wait_for_console("Kernel panic", timeout_seconds=SECONDS)
+        mover.machine.cut_power()
+    mover.machine.start()
+    mover.wait()
+
+
 def test_what_does_not_come_up_is_left(start: Callable[..., AbstractContextManager[Mover]]) -> None:
     with start(HOSTS) as mover:
         base = str(mover.systems["base"])
@@ -49,9 +60,8 @@ def test_what_does_not_come_up_is_left(start: Callable[..., AbstractContextManag
         mover.ask(f"anicca boot {mover.systems['panics']}")
         assert entries(mover) == ["anicca-1-1.conf", "anicca-2+3.conf"]
         mover.ask(ESP.format(command=PANIC))
-        mover.boot()
+        boot_after_three_panics(mover)
         assert mover.ask("readlink /run/anicca/system") == base
-        assert mover.machine.console_text().count("Kernel panic") == 3
         assert entries(mover) == ["anicca-1-1.conf", "anicca-2+0-3.conf"]
         assert failed(mover) == [2]
         assert "generation 2 was left: three boots of it were not healthy" in mover.ask("anicca status")
@@ -59,13 +69,15 @@ def test_what_does_not_come_up_is_left(start: Callable[..., AbstractContextManag
         # A broken initrd.
         mover.ask(f"anicca boot {mover.systems['broken']}")
         mover.ask(ESP.format(command=BREAK))
-        mover.boot()
+        boot_after_three_panics(mover)
         assert mover.ask("readlink /run/anicca/system") == base
         assert failed(mover) == [2, 3]
 
         # One that comes up, but not well: it stays, so that somebody can look, until it has been booted three times.
         mover.ask(f"anicca boot {mover.systems['unwell']}")
-        for left in (2, 1, 0):
+        # The first of them as systemd-boot would note it: three were counted above.
+        mover.ask(ESP.format(command="mv /mnt/loader/entries/anicca-4+3.conf /mnt/loader/entries/anicca-4+2-1.conf"))
+        for left in (1, 0):
             mover.boot()
             assert mover.ask("cat /etc/motd; systemctl is-active anicca-healthy check.service || :").split() == [
                 *("U", "inactive", "failed")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from anicca import events, fs
 from anicca.errors import AniccaError
+from anicca.system.diff import kernel_settings
 from anicca.system.live import LivePlan, plan_live
-from anicca.system.status import WAITS
+from anicca.system.status import LET_GO, WAITS, read_let_go
 from anicca.system.switching import mounts, paths, systemd
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def try_live(
         problems = ["interrupted"]
     if not problems:
         note_waits(places, plan)
+        note_let_go(places.run, old, new)
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
@@ -84,6 +86,7 @@ def try_live(
     systemd.reset_failed(failed_units() - before)
     try:
         left = [*carry_out(places, old, back), *check(back, before, settle_seconds=settle_seconds)]
+        note_let_go(places.run, new, old)
     except (AniccaError, OSError) as error:
         left = [str(error)]
     if left:
@@ -173,6 +176,13 @@ def note_waits(places: HostPlaces, plan: LivePlan) -> None:
         records = {}
     records |= {unit: {"why": why, "run": runs[unit]} for unit, why in waits.items()}
     fs.write_atomic(places.run / WAITS, json.dumps(records).encode())
+
+
+def note_let_go(run: Path, old: System, new: System) -> None:
+    """Write down the kernel settings that stay as they are although nobody wants them any more, for `anicca status`."""
+    names = (read_let_go(run) | kernel_settings(old)) - kernel_settings(new)
+    if names != read_let_go(run):
+        fs.write_atomic(run / LET_GO, json.dumps(sorted(names)).encode())
 
 
 def check(plan: LivePlan, failed_before: set[str], *, settle_seconds: float) -> list[str]:

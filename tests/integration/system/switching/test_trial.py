@@ -14,6 +14,7 @@ from tests.integration.system.switching.small import SmallHost, SystemText
 from anicca.cli import app
 from anicca.errors import AniccaError
 from anicca.system.live import LivePlan
+from anicca.system.status import read_status
 from anicca.system.switching import live, systemd
 from anicca.system.switching.live import TrialFailedError, confirm, try_live
 from anicca.system.units import Action, UnitPlan
@@ -21,6 +22,8 @@ from anicca.system.units import Action, UnitPlan
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from anicca.system.reading import System
 
 pytestmark = pytest.mark.integration
 
@@ -182,6 +185,31 @@ def test_what_waits_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyP
     go(host, replace(PLAN, units=UnitPlan(waits=some("dbus.service"))))
     text = (host.places.run / "waits.json").read_text()
     assert text == '{"dbus.service": {"why": "it changed", "run": "1"}}'
+
+
+def test_a_kernel_setting_that_stays_is_said_as_long_as_it_does(
+    host: SmallHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move(old: System, new: System) -> tuple[str, ...]:
+        try_live(host.places, old, new, PLAN, settle_seconds=0)
+        return read_status(host.places).reboot
+
+    etc = {"/sysctl.d/60-anicca.conf": "vm.swappiness = 17\n"}
+    plain, tuned = (host.places.system(host.workshop.system(text)) for text in (SystemText(), SystemText(etc=etc)))
+    said = "kernel setting vm.swappiness: declared no more"
+    Played(monkeypatch)
+    assert move(plain, tuned) == ()
+    assert move(tuned, plain) == (said,)
+    assert move(plain, plain) == (said,)
+    assert move(plain, tuned) == ()
+    assert move(tuned, plain) == (said,)
+    (host.places.run / "let-go.json").unlink()
+    # One that was tried and left has set it too.
+    Played(monkeypatch, "new.service")
+    monkeypatch.setattr(live, "plan_live", lambda *_systems, **_facts: LivePlan())
+    with pytest.raises(TrialFailedError):
+        move(plain, tuned)
+    assert read_status(host.places).reboot == (said,)
 
 
 def test_sockets_stop_before_they_start_again(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
