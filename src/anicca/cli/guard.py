@@ -51,6 +51,23 @@ def acknowledge(context: Context, /, *, history: Path) -> None:
     context.print([dataclasses.asdict(incident) for incident in seen], text)
 
 
+@guard.command()
+@click.option("--dracut", "kind", flag_value="dracut", help="For a Debian host with dracut.")
+@click.option("--initramfs-tools", "kind", flag_value="initramfs-tools", help="For a Debian host with initramfs-tools.")
+@click.option("--nixos", "kind", flag_value="nixos", help="As a NixOS module (systemd stage 1).")
+@click.option("-o", "--output", type=DIRECTORY, required=True, help="The directory to write into: a new or empty one.")
+@click.pass_obj
+def export(context: Context, /, *, kind: str | None, output: Path) -> None:
+    """Write the guard with its units for a host that anicca does not build: its README.md says how to install it."""
+    from anicca.errors import UsageError  # noqa: PLC0415 (where used)
+    from anicca.roots.export.write import export as write  # noqa: PLC0415 (where used)
+
+    if kind is None:
+        raise UsageError("for which initrd?", hint="--dracut, --initramfs-tools or --nixos")
+    written = write(kind, output)
+    context.print([str(path) for path in written], "\n".join(map(str, written)))
+
+
 def _line(incident: Incident) -> str:
     from datetime import UTC, datetime  # noqa: PLC0415 (where used)
 

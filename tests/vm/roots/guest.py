@@ -24,6 +24,7 @@ from anicca.roots.guard.files import ENVIRONMENT, MODULE_DIRECTORY, TREE_PACKAGE
 from anicca.vm.cpio import file, write_cpio
 from anicca.vm.lab import KernelFiles, find_kernel
 from anicca.vm.qemu import DirectKernel, Disk, QemuPlan, SerialFile, qemu_argv
+from anicca.vm.qmp import Qmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +74,8 @@ end() {
     # What the guard says later, when it has looked at the checkpoint: the last word counts.
     sleep 1
     echo "guard $(cat /run/anicca/guard.json)"
+    # In sectors, since the kernel started.
+    sync; echo "wrote $(awk '$3 == "vda2" {print $10}' /proc/diskstats)"
     echo end
 }
 case $deed in
@@ -140,6 +143,8 @@ class How(TypedDict, total=False):
     """Cut its power so long after its start, whatever it is at."""
     unreadable: Sequence[int]
     """Sectors of the disk that give errors when read."""
+    late_seconds: float
+    """Plug the disk in so long after the start."""
     state: Path
     """The state of a machine to go on from, instead of starting one."""
 
@@ -173,6 +178,7 @@ class Bench:
         argv = self.argv(disk, **how)
         started = time.monotonic()
         child = process.start(argv, output=disk.with_name("qemu.log"))
+        late = how.get("late_seconds", math.inf)
         try:
             while child.poll() is None and time.monotonic() < started + how.get("seconds", 240):
                 if how.get("cut") and b"cut-me" in words.read_bytes():
@@ -180,6 +186,10 @@ class Bench:
                     break
                 if time.monotonic() > started + how.get("cut_seconds", math.inf):
                     break
+                if time.monotonic() > started + late:
+                    late = math.inf
+                    qmp = Qmp(disk.with_name("qmp"), is_alive=lambda: child.poll() is None)
+                    qmp.execute("device_add", driver="virtio-blk-pci", id="late", bus="port", drive="disk0")
                 if b"THIS HOST CANNOT BOOT" in console.read_bytes():
                     break
                 time.sleep(0.2)
@@ -208,7 +218,12 @@ class Bench:
             reboots=False,
         )
         incoming = ["-incoming", f"exec:cat {how['state']}"] if "state" in how else []
-        return ["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan), *incoming]
+        qemu = qemu_argv(plan)
+        if "late_seconds" in how:
+            at = next(n for n, word in enumerate(qemu) if word.startswith("virtio-blk-pci,drive=disk0"))
+            qemu[at] = "pcie-root-port,id=port,chassis=1"
+            qemu += ["-qmp", f"unix:{disk.with_name('qmp')},server=on,wait=off"]
+        return ["setpriv", "--pdeathsig", "KILL", *qemu, *incoming]
 
 
 def with_errors(disk: Path, sectors: Sequence[int]) -> Path:
