@@ -84,22 +84,22 @@ def make_public_directory(path: Path) -> None:
         path.chmod(0o755)
 
 
-def remove_tree(path: Path) -> int:
+def remove_tree(path: Path | str) -> int:
     """Remove `path` and all below it, whatever its modes and however deep; how many bytes of disk that frees.
 
     Nothing there is fine; no link is followed. What has too long a name is moved up before it is looked into: programs
     make deeper trees than a path can name. Files of different directories are removed side by side.
     """
+    top = os.fspath(path)
     try:
-        status = path.lstat()
+        status = os.lstat(top)
     except FileNotFoundError:
         return 0
     freed = _freed(status)
     if not stat.S_ISDIR(status.st_mode):
-        path.unlink()
+        os.unlink(top)  # noqa: PTH108 (text, as all below)
         return freed
-    path.chmod(0o700)
-    top = os.fspath(path)
+    os.chmod(top, 0o700)  # noqa: PTH101
     prefix = f"{top}/{os.urandom(8).hex()}"
     levels = [[top]]
     while levels[-1]:

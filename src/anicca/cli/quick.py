@@ -11,6 +11,7 @@ import io
 import os
 import sqlite3
 import sys
+from _thread import allocate_lock
 
 from anicca.store import rows
 from anicca.store.spelling import is_path
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
     from anicca.store.rows import Ask
 
+WORK = {
+    "gc": "collect",
+    "--gc": "collect",
+    "optimise": "optimise",
+    "--optimise": "optimise",
+    "--optimize": "optimise",
+}
 QUERY = frozenset({"query", "-q", "--query"})
 VALIDITY = frozenset({"check-validity", "--check-validity"})
 SPELLINGS = {"-R": "--requisites", "-d": "--deriver"}
@@ -71,9 +79,14 @@ def answered(words: list[str]) -> bool:
         answer = _find(question)
         if answer is None:
             return False
-        ask = _open(question.state_dir)
+        ask = _open(question)
         record, lines = answer(question, ask)
     except (_NotSureError, sqlite3.Error, OSError):
+        return False
+    except Exception as error:
+        # An `AniccaError`, whose module is not imported for the asking; the long way comes upon it too.
+        if type(error).__module__ != "anicca.errors":
+            raise
         return False
     if question.as_json:
         import json  # noqa: PLC0415 (where asked for)
@@ -96,16 +109,29 @@ def _print(text: str) -> None:
         sys.exit(1)
 
 
-def _open(state_dir: str) -> Ask:
-    """The database, for reading. A lock that is given back at our end keeps others from changing the schema."""
-    directory = f"{state_dir}/db"
+def _open(question: _Question) -> Ask:
+    """The database. A lock that is given back at our end keeps others from changing the schema."""
+    directory = f"{question.state_dir}/db"
     with open(f"{directory}/schema", encoding="ascii") as schema:  # noqa: PTH123 (no Path)
         if schema.read().strip() != "10":
             raise _NotSureError
-    if os.access(directory, os.W_OK):
+    writable = os.access(directory, os.W_OK)
+    if writable:
         fcntl.flock(os.open(f"{directory}/big-lock", os.O_RDWR | os.O_CLOEXEC), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    sql = rows.connect_reading(f"{directory}/db.sqlite")
-    return lambda query, *parameters: sql.execute(query, parameters).fetchall()
+    if question.verb not in WORK or question.options:
+        sql = rows.connect_reading(f"{directory}/db.sqlite")
+        return lambda query, *parameters: sql.execute(query, parameters).fetchall()
+    # On a host the store is mounted so that nobody writes to it by mistake: the long way mounts it for us.
+    if not writable or not os.access(question.store_dir, os.W_OK):
+        raise _NotSureError
+    sql = rows.connect_writing(f"{directory}/db.sqlite")
+    lock = allocate_lock()
+
+    def ask(query: str, *parameters: Any) -> list[Any]:
+        with lock:
+            return sql.execute(query, parameters).fetchall()
+
+    return ask
 
 
 def _find(question: _Question) -> Callable[[_Question, Ask], tuple[Any, list[str]]] | None:
@@ -120,12 +146,20 @@ def _find(question: _Question) -> Callable[[_Question, Ask], tuple[Any, list[str
         return _validity
     if question.verb == "path-info" and set(options) <= {"-r", "-S", "-s", "-rS", "-rs", "--sigs", "--all"}:
         return _path_info
-    if question.verb in ("gc", "--gc") and options == ["--print-roots"] and not paths:
-        return _all_roots
+    if paths:
+        return None
+    if question.verb in ("dump-db", "--dump-db") and not options:
+        return _dump_db
+    if question.verb in ("gc", "--gc") and len(options) == 1:
+        return {"--print-roots": _all_roots, "--print-live": _live, "--print-dead": _dead, "--dry-run": _dead}.get(
+            options[0]
+        )
     # On a terminal the long way is taken, which draws how far it is.
-    if question.verb in ("verify", "--verify") and not paths and not os.isatty(_STDERR):
+    if os.isatty(_STDERR):
+        return None
+    if question.verb in ("verify", "--verify"):
         return {(): _all_there, ("--check-contents",): _all_whole}.get(tuple(options))
-    return None
+    return _work if question.verb in WORK and not options and not question.as_json else None
 
 
 def _valid(question: _Question, ask: Ask) -> list[str]:
@@ -214,6 +248,43 @@ def _found_roots(question: _Question, ask: Ask) -> list[tuple[str, str]]:
     found = {(path, f"{source} -> {path}") for source, path in held(question.state_dir, question.store_dir)}
     valid = set(rows.valid(ask, {path for path, _line in found}))
     return sorted((pair for pair in found if pair[0] in valid), key=lambda pair: pair[1])
+
+
+def _live_paths(question: _Question, ask: Ask) -> set[str]:
+    from anicca.store.collecting import reached  # noqa: PLC0415 (where used)
+    from anicca.store.holders import held, temporary  # noqa: PLC0415
+
+    roots = {path for _source, path in held(question.state_dir, question.store_dir)}
+    return reached(ask, roots.union(temporary(question.state_dir)), keep_derivations=True, keep_outputs=False)
+
+
+def _live(question: _Question, ask: Ask) -> tuple[Any, list[str]]:
+    return None, sorted(_sound(_live_paths(question, ask)))
+
+
+def _dead(question: _Question, ask: Ask) -> tuple[Any, list[str]]:
+    return None, sorted(set(_sound(rows.all_valid(ask))) - _live_paths(question, ask))
+
+
+def _work(question: _Question, ask: Ask) -> tuple[Any, list[str]]:
+    from anicca.cli import quick_work  # noqa: PLC0415 (where asked for)
+
+    do = getattr(quick_work, WORK[question.verb])
+    return None, [do(question.store_dir, question.state_dir, ask)]
+
+
+def _dump_db(question: _Question, ask: Ask) -> tuple[Any, list[str]]:
+    found, references = rows.objects(ask)
+    by_path = {row[1]: row for row in found}
+    if question.as_json:
+        return {p: _record(by_path[p], references.get(by_path[p][0], [])) for p in _sound(sorted(by_path))}, []
+    lines = []
+    for path in _sound(sorted(by_path)):
+        row = by_path[path]
+        of = sorted(_sound(references.get(row[0], ())))
+        deriver = "" if not row[4] else _deriver(row[4])
+        lines += [path, _digest(row[2]).hex(), str(row[5] or 0), deriver, str(len(of)), *of]
+    return None, lines
 
 
 def _all_there(question: _Question, ask: Ask) -> tuple[Any, list[str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from anicca.store.aside import AsideHasher
 from anicca.store.hashes import Hash
 from anicca.store.nar import dump
+from anicca.store.nar_fill import MTIME_NANOSECONDS
 from anicca.store.references import ReferenceScanner
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from anicca.store.path import StorePath
 
-MTIME_NANOSECONDS = 1_000_000_000
 _ALIVE_ATTRIBUTES = frozenset({"security.selinux", "system.nfs4_acl"})
 """What the kernel or the filesystem gives every file."""
 

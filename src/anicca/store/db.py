@@ -44,24 +44,13 @@ class Database:
                 # Not SQLite's to make: what it takes from our umask, its logs would have too.
                 os.close(os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644))
                 file.chmod(0o644)
-            self._sql = sqlite3.connect(
-                f"{file.absolute().as_uri()}?{'mode=rwc' if create else 'mode=rw'}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=rows.BUSY_SECONDS,
-                cached_statements=64,
-            )
-            self._sql.execute("pragma foreign_keys = 1")
-            self._sql.execute("pragma synchronous = normal")
-            self._sql.execute("pragma main.journal_mode = wal")
-            self._sql.execute("pragma wal_autocheckpoint = 40000")
+            self._sql = rows.connect_writing(str(file.absolute()), create=create)
             if create:
                 self._sql.executescript((Path(__file__).parent / "schema.sql").read_text())
         except sqlite3.Error as error:
             raise AniccaError(
                 f"{file}: cannot be opened as the store's database: {error}",
-                hint="`anicca store verify --rebuild-database` makes one anew from what is provably whole",
+                hint="move it away, and `anicca store rebuild-db` makes one anew from what is provably whole",
             ) from error
 
     def close(self) -> None:
@@ -97,83 +86,83 @@ class Database:
         if self._sql.in_transaction:
             self._sql.execute("rollback")
 
-    def _all(self, query: str, *parameters: Any) -> list[Any]:
+    def ask(self, query: str, *parameters: Any) -> list[Any]:
+        """All rows that a statement gives, as `rows` needs it. AniccaError but on what the schema forbids."""
         with self._lock:
             try:
                 return self._sql.execute(query, parameters).fetchall()
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.OperationalError as error:
+                raise AniccaError(f"the store's database cannot be used: {error}") from error
             except sqlite3.DatabaseError as error:
                 raise AniccaError(f"the store's database is damaged: {error}") from error
 
     def valid(self, paths: Iterable[StorePath]) -> set[StorePath]:
         """Those of `paths` that are valid."""
         by_text = {str(p): p for p in paths}
-        return {by_text[text] for text in rows.valid(self._all, by_text)}
+        return {by_text[text] for text in rows.valid(self.ask, by_text)}
 
     def all_valid(self) -> list[StorePath]:
         """Every valid path, sorted."""
-        return list(map(_path, rows.all_valid(self._all)))
+        return list(map(parse, rows.all_valid(self.ask)))
 
     def infos(self, paths: Collection[StorePath] | None = None) -> dict[StorePath, PathInfo]:
         """What is known of those of `paths` that are valid (None: of all)."""
-        objects, pairs = rows.objects(self._all, None if paths is None else map(str, paths))
+        objects, pairs = rows.objects(self.ask, None if paths is None else map(str, paths))
         known: dict[str, StorePath] = {}
         found: dict[StorePath, PathInfo] = {}
         for row in objects:
-            references = [known.get(t) or known.setdefault(t, _path(t)) for t in pairs.get(row[0], ())]
+            references = [known.get(t) or known.setdefault(t, parse(t)) for t in pairs.get(row[0], ())]
             info = _info(row, references)
             found[info.path] = info
         return found
 
     def closure(self, paths: Iterable[StorePath], *, referrers: bool = False) -> set[StorePath]:
         """`paths` and all they refer to, directly or not; with `referrers`, all that refer to them."""
-        return set(map(_path, rows.closure(self._all, map(str, paths), referrers=referrers)))
+        return set(map(parse, rows.closure(self.ask, map(str, paths), referrers=referrers)))
 
     def needs(self, paths: Iterable[StorePath]) -> dict[StorePath, list[StorePath]]:
         """What each of `paths` that is valid refers to: less than `infos`, and faster."""
         known: dict[str, StorePath] = {}
         return {
-            _path(path): [known.get(t) or known.setdefault(t, _path(t)) for t in references]
-            for path, references in rows.needs(self._all, map(str, paths)).items()
+            parse(path): [known.get(t) or known.setdefault(t, parse(t)) for t in references]
+            for path, references in rows.needs(self.ask, map(str, paths)).items()
         }
 
     def sorted_by_need(self, paths: Iterable[StorePath]) -> list[StorePath]:
         """Those of `paths` that are valid, what is referred to first, as `nix-store` prints them."""
-        return list(map(_path, rows.sorted_by_need(self._all, map(str, paths))))
+        return list(map(parse, rows.sorted_by_need(self.ask, map(str, paths))))
 
     def referrers(self, path: StorePath) -> set[StorePath]:
         """The objects that refer to `path`, itself too where it does."""
-        return set(map(_path, rows.referrers(self._all, str(path))))
+        return set(map(parse, rows.referrers(self.ask, str(path))))
 
     def derivation_outputs(self, drv: StorePath) -> dict[str, StorePath]:
         """The outputs that a valid `.drv` names."""
-        found = self._all(
+        found = self.ask(
             "select o.id, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where v.path = ?", str(drv)
         )
-        return {name: _path(text) for name, text in found}
-
-    def all_derivation_outputs(self) -> list[tuple[StorePath, StorePath]]:
-        """All pairs of a valid `.drv` and an output it names."""
-        found = self._all("select v.path, o.path from DerivationOutputs o join ValidPaths v on v.id = o.drv")
-        return [(_path(drv), _path(out)) for drv, out in found]
+        return {name: parse(text) for name, text in found}
 
     def derivers(self, output: StorePath) -> set[StorePath]:
         """The valid derivations that have `output` as an output."""
-        found = self._all(
+        found = self.ask(
             "select v.path from DerivationOutputs o join ValidPaths v on v.id = o.drv where o.path = ?", str(output)
         )
-        return {_path(text) for (text,) in found}
+        return {parse(text) for (text,) in found}
 
     def has_name(self, name: str) -> bool:
         """Whether some valid path has this name."""
         escaped = name.replace("_", r"\_")
         pattern = f"/nix/store/{'_' * HASH_LENGTH}-{escaped}"
-        return bool(self._all(r"select 1 from ValidPaths where path like ? escape '\' limit 1", pattern))
+        return bool(self.ask(r"select 1 from ValidPaths where path like ? escape '\' limit 1", pattern))
 
     def from_hash_part(self, hash_part: str) -> StorePath | None:
         """The valid path with this hash part."""
         prefix = f"/nix/store/{hash_part}"
-        found = self._all("select path from ValidPaths where path >= ? limit 1", prefix)
-        return _path(found[0][0]) if found and found[0][0].startswith(prefix + "-") else None
+        found = self.ask("select path from ValidPaths where path >= ? limit 1", prefix)
+        return parse(found[0][0]) if found and found[0][0].startswith(prefix + "-") else None
 
     def register(
         self, infos: Collection[PathInfo], derivations: Mapping[StorePath, Mapping[str, StorePath]] | None = None
@@ -191,7 +180,7 @@ class Database:
                 [_row(info) for info in infos],
             )
             wanted = {str(r) for info in infos for r in info.references}.union(str(info.path) for info in infos)
-            ids = rows.numbers(self._all, wanted)
+            ids = rows.numbers(self.ask, wanted)
             missing = sorted(wanted - ids.keys())
             if missing:
                 raise AniccaError(f"{missing[0]}: not valid, though something to be registered refers to it")
@@ -213,21 +202,13 @@ class Database:
         with self.transaction():
             self._sql.execute("update ValidPaths set sigs = ? where path = ?", (" ".join(signatures), str(path)))
 
-    def invalidate(self, paths: Iterable[StorePath]) -> None:
-        """Make paths invalid, referrers first. AniccaError if something valid still refers to one."""
-        try:
-            with self.transaction():
-                self._sql.executemany("delete from ValidPaths where path = ?", [(str(p),) for p in paths])
-        except sqlite3.IntegrityError as error:
-            raise AniccaError(f"a path to be deleted is still referred to: {error}") from error
-
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, as far as readers allow."""
-        self._all("pragma wal_checkpoint(truncate)")
+        self.ask("pragma wal_checkpoint(truncate)")
 
     def check(self) -> list[str]:
         """What SQLite itself finds wrong; nothing if all is well."""
-        return [text for (text,) in self._all("pragma integrity_check") if text != "ok"]
+        return [text for (text,) in self.ask("pragma integrity_check") if text != "ok"]
 
 
 def _row(info: PathInfo) -> tuple[str, str, int, str | None, int | None, int | None, str | None, str | None]:
@@ -243,7 +224,8 @@ def _row(info: PathInfo) -> tuple[str, str, int, str | None, int | None, int | N
     )
 
 
-def _path(text: object) -> StorePath:
+def parse(text: object) -> StorePath:
+    """The store path that the database spells. AniccaError if it is none."""
     try:
         return StorePath.parse(str(text))
     except ValueError as error:
@@ -254,11 +236,11 @@ def _info(row: tuple[Any, ...], references: Iterable[StorePath]) -> PathInfo:
     _id, path, nar_hash, time, deriver, size, ultimate, sigs, content_address = row
     try:
         return PathInfo(
-            path=_path(path),
+            path=parse(path),
             nar_hash=Hash.parse(str(nar_hash)),
             nar_size=int(size or 0),
             references=frozenset(references),
-            deriver=_path(deriver) if deriver else None,
+            deriver=parse(deriver) if deriver else None,
             registration_time=int(time),
             ultimate=bool(ultimate),
             signatures=tuple(str(sigs).split()) if sigs else (),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
+from anicca.store import locks
 from anicca.store.spelling import NAME, STORE_DIR, is_basename, path_around
 
 TYPE_CHECKING = False
@@ -28,6 +29,36 @@ def held(state_dir: str, store_dir: str, *, tidy: bool = False) -> Iterator[tupl
     for top in (f"{state_dir}/gcroots", f"{state_dir}/profiles"):
         yield from _links(top, auto if tidy else None)
     yield from _runtime(os.fsencode(store_dir))
+
+
+def temporary(state_dir: str) -> Iterator[str]:
+    """The store paths that processes are working on. Files whose owner is gone are removed."""
+    directory = f"{state_dir}/temproots"
+    try:
+        names = sorted(os.listdir(directory))  # noqa: PTH208 (names)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith("."):
+            continue
+        file = f"{directory}/{name}"
+        try:
+            fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if locks.lock(fd, exclusive=True, wait=False):
+                _remove(file)
+                os.write(fd, b"d")
+                continue
+            content = _read(file)
+        finally:
+            os.close(fd)
+        # The last one may be half written: its owner has not been promised anything yet.
+        for raw in content.split(b"\0")[:-1]:
+            path = path_around(raw.decode("utf-8", "replace"))
+            if path is not None:
+                yield path
 
 
 def _links(directory: str, tidied: str | None) -> Iterator[tuple[str, str]]:
@@ -120,7 +151,7 @@ def _process(pid: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _read(file: str) -> bytes:
-    """A file of /proc; nothing where we may not see it."""
+    """What is in a file; nothing where we may not see it."""
     try:
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 (no Path)
             return stream.read()

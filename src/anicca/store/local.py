@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     from anicca.store.derivation import Derivation, Instantiated
     from anicca.store.info import PathInfo
     from anicca.store.path import Method
-    from anicca.store.temproots import TempRoots
+    from anicca.store.session import Session
 
     Keep = Callable[[bytes, os.stat_result], bool]
+
+
+RESERVED_BYTES = 8 << 20
 
 
 class LocalStore:
@@ -57,8 +60,7 @@ class LocalStore:
         self._lock = threading.RLock()
         self._db: Database | None = None
         self._big_lock = -1
-        self._temp_roots: TempRoots | None = None
-        self._workspace: Path | None = None
+        self._session: Session | None = None
 
     @classmethod
     def open(cls, root: Path | None = None, *, durable: bool = True, link_equal: bool = False) -> Self:
@@ -79,12 +81,9 @@ class LocalStore:
     def close(self) -> None:
         """Give up locks, temporary roots and the working directory. The store may be used again afterwards."""
         with self._lock:
-            if self._workspace is not None:
-                fs.remove_tree(self._workspace)
-                self._workspace = None
-            if self._temp_roots is not None:
-                self._temp_roots.close()
-                self._temp_roots = None
+            if self._session is not None:
+                self._session.close()
+                self._session = None
             if self._db is not None:
                 self._db.close()
                 self._db = None
@@ -145,6 +144,8 @@ class LocalStore:
                 fs.write_atomic(schema, SCHEMA_VERSION.encode())
             if create:
                 locks.lock(self._big_lock, exclusive=False)
+            if writable:
+                _reserve(directory / "reserved")
         except OSError as error:
             raise AniccaError(
                 f"{error.filename or directory}: {error.strerror}",
@@ -174,10 +175,6 @@ class LocalStore:
         profiles = state / "gcroots" / "profiles"
         if not profiles.is_symlink():
             profiles.symlink_to(state / "profiles")
-        reserved = state / "db" / "reserved"
-        if not reserved.exists():
-            with reserved.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, 8 << 20)
 
     # Asking
 
@@ -246,15 +243,19 @@ class LocalStore:
 
     def protect(self, paths: Iterable[StorePath]) -> None:
         """Keep `paths` from every garbage collector until this store is closed, valid already or not."""
+        session = self.session()
+        with self._room():
+            session.protect(paths)
+
+    def session(self) -> Session:
+        """What we hold while we write to this store, until it is closed."""
         self.writing()
         with self._lock:
-            if self._temp_roots is None:
-                from anicca.store.temproots import TempRoots  # noqa: PLC0415 (readers need none)
+            if self._session is None:
+                from anicca.store.session import Session  # noqa: PLC0415 (readers need none)
 
-                self._temp_roots = TempRoots(self.state_dir)
-            roots = self._temp_roots
-        with self._room():
-            roots.add(paths)
+                self._session = Session(str(self.store_dir), str(self.state_dir))
+            return self._session
 
     @property
     def writable(self) -> bool:
@@ -263,18 +264,10 @@ class LocalStore:
         return db is None or not db.read_only
 
     def workspace(self) -> Path:
-        """A directory on the store's filesystem for things under way; removed when the store is closed.
-
-        It lies in the store's directory under a name that a temporary root protects: the one place from which a
-        rename into the store always works and which real Nix's collector leaves alone while we run.
-        """
-        with self._lock:
-            if self._workspace is None:
-                name = StorePath(base32.encode(os.urandom(20)), "anicca-work")
-                self.protect((name,))
-                self._workspace = self.physical(name)
-                self._workspace.mkdir(mode=0o700)
-            return self._workspace
+        """A directory on the store's filesystem for things under way; removed when the store is closed."""
+        session = self.session()
+        with self._room():
+            return Path(session.workspace())
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -563,6 +556,13 @@ class LocalStore:
 def source_path_of(name: str, source: Path, keep: Keep | None = None) -> StorePath:
     """The path that `add_path` would give; no store is needed."""
     return make_source_path(name, hash_path(source, keep=keep)[0])
+
+
+def _reserve(file: Path) -> None:
+    """Room that a collector gives up first: on a full disk it could not even say in the database what is gone."""
+    with suppress(OSError), file.open("ab") as opened:
+        if opened.tell() < RESERVED_BYTES:
+            os.posix_fallocate(opened.fileno(), 0, RESERVED_BYTES)
 
 
 def _is_object(name: str) -> bool:

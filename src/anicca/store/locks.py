@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
+# Light, as `spelling` is.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
-def open_lock(file: Path) -> int:
+def open_lock(file: Path | str) -> int:
     """A file descriptor of a lock file, made if missing."""
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 

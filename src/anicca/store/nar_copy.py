@@ -6,8 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from anicca.store.canonical import MTIME_NANOSECONDS
-from anicca.store.nar_fill import fill
+from anicca.store.nar_fill import MTIME_NANOSECONDS, fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
             ...
 
 
+MTIME_NANOSECONDS = 1_000_000_000
+"""A NAR has no times: in a store, all have this one."""
 BUFFER_BYTES = 1 << 20
 _KEPT = 6
 """So many buffers are kept for later."""
@@ -129,7 +131,7 @@ def fill(  # noqa: C901, PLR0915 (one loop with few calls: it runs once for each
                     piece = view[at : at + left]
                     got = os.readv(fd, (piece,))
                     if not got:
-                        raise _shrank(current)
+                        raise shrank(current)
                     if out >= 0:
                         write_all(out, piece[:got])
                     at += got
@@ -196,7 +198,8 @@ def digest(views: Iterator[memoryview], algorithm: str) -> tuple[bytes, int]:
     return state.digest(), size
 
 
-def _shrank(path: bytes) -> AniccaError:
+def shrank(path: bytes) -> AniccaError:
+    """What to raise where a file has fewer bytes than its status said."""
     from anicca.errors import AniccaError  # noqa: PLC0415 (as above)
 
     return AniccaError(f"{os.fsdecode(path)}: shrank while it was read")

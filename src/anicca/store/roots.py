@@ -6,10 +6,9 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from anicca.store import base32, locks
-from anicca.store.holders import held
+from anicca.store import base32
+from anicca.store.holders import held, temporary
 from anicca.store.path import StorePath
-from anicca.store.spelling import path_around
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,29 +35,4 @@ def find_roots(store: LocalStore, *, tidy: bool = False) -> dict[StorePath, set[
 
 def temporary_roots(state_dir: Path) -> set[StorePath]:
     """What processes are working on. Files whose owner is gone are removed."""
-    found: set[StorePath] = set()
-    directory = state_dir / "temproots"
-    if not directory.exists():
-        return found
-    for name in sorted(os.listdir(directory)):  # noqa: PTH208 (names)
-        if name.startswith("."):
-            continue
-        file = directory / name
-        try:
-            fd = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            if locks.lock(fd, exclusive=True, wait=False):
-                file.unlink(missing_ok=True)
-                os.write(fd, b"d")
-                continue
-            content = file.read_bytes()
-        finally:
-            os.close(fd)
-        # The last one may be half written: its owner has not been promised anything yet.
-        for raw in content.split(b"\0")[:-1]:
-            text = path_around(raw.decode("utf-8", "replace"))
-            if text is not None:
-                found.add(StorePath.parse(text))
-    return found
+    return set(map(StorePath.parse, temporary(str(state_dir))))

@@ -29,10 +29,9 @@ def connect_reading(file: str) -> sqlite3.Connection:
     What others write meanwhile is seen where their write-ahead log can be read. Where it cannot be, as on a medium
     that is read-only, there is none, and the file is taken as it is.
     """
-    place = "file:" + file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     for mode in ("mode=ro", "immutable=1"):
         sql = sqlite3.connect(
-            f"{place}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
+            f"{_uri(file)}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
         try:
             sql.execute("select 1 from ValidPaths limit 1").fetchall()
@@ -43,6 +42,26 @@ def connect_reading(file: str) -> sqlite3.Connection:
         else:
             return sql
     raise AssertionError
+
+
+def connect_writing(file: str, *, create: bool = False) -> sqlite3.Connection:
+    """The database in `file`, for reading and writing, as Nix opens it."""
+    sql = sqlite3.connect(
+        f"{_uri(file)}?{'mode=rwc' if create else 'mode=rw'}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_SECONDS,
+    )
+    sql.execute("pragma foreign_keys = 1")
+    sql.execute("pragma synchronous = normal")
+    sql.execute("pragma main.journal_mode = wal")
+    sql.execute("pragma wal_autocheckpoint = 40000")
+    return sql
+
+
+def _uri(file: str) -> str:
+    return "file:" + file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def spelled(paths: Iterable[str]) -> str:
@@ -128,3 +147,21 @@ def referrers(ask: Ask, path: str) -> list[str]:
         path,
     )
     return [text for (text,) in rows]
+
+
+def outputs(ask: Ask) -> list[tuple[str, str, str | None]]:
+    """Every valid derivation with each output that it names, and what that one was built by, if it is valid."""
+    return ask(
+        "select v.path, o.path, w.deriver from DerivationOutputs o join ValidPaths v on v.id = o.drv"
+        " left join ValidPaths w on w.path = o.path"
+    )
+
+
+def invalidate(ask: Ask, path: str) -> None:
+    """Make a path invalid. AniccaError if something valid still refers to it."""
+    try:
+        ask("delete from ValidPaths where path = ?", path)
+    except sqlite3.IntegrityError as error:
+        from anicca.errors import AniccaError  # noqa: PLC0415 (slow import, and rare)
+
+        raise AniccaError(f"{path}: something that is valid refers to it, so it was not deleted") from error

@@ -10,44 +10,32 @@ import itertools
 import os
 import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from anicca.store.locks import lock, open_lock, unlock
 
+# Light, as `spelling` is.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from anicca.store.path import StorePath
+    from collections.abc import Iterable
 
 _COUNTER = itertools.count()
-
-
-@contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 class TempRoots:
     """The temporary roots of one open store. Safe to share between threads."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: str) -> None:
         self._state = state_dir
         self._lock = threading.Lock()
-        self._known: set[StorePath] = set()
+        self._known: set[str] = set()
         self._pid = 0
         self._fd = -1
         self._gc_fd = -1
-        self._file: Path | None = None
+        self._file: str | None = None
         self._collector: socket.socket | None = None
 
-    def add(self, paths: Iterable[StorePath]) -> None:
+    def add(self, paths: Iterable[str]) -> None:
         """Protect `paths`, valid already or not, until `close`. Returns when every collector knows."""
         with self._lock:
             if self._pid != os.getpid():
@@ -58,7 +46,7 @@ class TempRoots:
             if not fresh:
                 return
             # Written before it is told: a collector that begins between the two must see it.
-            os.write(self._fd, b"".join(str(p).encode() + b"\0" for p in fresh))
+            os.write(self._fd, b"".join([p.encode() + b"\0" for p in fresh]))
             while not self._announce(fresh):
                 time.sleep(0.05)
             self._known.update(fresh)
@@ -68,7 +56,7 @@ class TempRoots:
         with self._lock:
             if self._pid == os.getpid():
                 if self._file is not None:
-                    self._file.unlink(missing_ok=True)
+                    _remove(self._file)
                 os.close(self._fd)
                 os.close(self._gc_fd)
                 self._hang_up()
@@ -79,19 +67,19 @@ class TempRoots:
         """Make our file; a collector that finds it before it is locked deletes it, so look again."""
         self._known.clear()
         self._pid = os.getpid()
-        directory = self._state / "temproots"
-        self._gc_fd = open_lock(self._state / "gc.lock")
+        self._gc_fd = open_lock(f"{self._state}/gc.lock")
         while True:
-            file = directory / f"{self._pid}-{next(_COUNTER)}"
-            file.unlink(missing_ok=True)
+            file = f"{self._state}/temproots/{self._pid}-{next(_COUNTER)}"
+            _remove(file)
             fd = open_lock(file)
             lock(fd, exclusive=True)
-            if os.fstat(fd).st_size == 0 and file.exists():
+            status = os.fstat(fd)
+            if status.st_size == 0 and status.st_nlink > 0:
                 self._file, self._fd = file, fd
                 return
             os.close(fd)
 
-    def _announce(self, paths: list[StorePath]) -> bool:
+    def _announce(self, paths: list[str]) -> bool:
         """Make sure that a running collector, if any, knows. False: it ended or began meanwhile, try again."""
         if lock(self._gc_fd, exclusive=False, wait=False):
             # No collector runs, and the next one reads our file.
@@ -104,9 +92,12 @@ class TempRoots:
         try:
             if self._collector is None:
                 self._collector = socket.socket(socket.AF_UNIX)
-                with _directory(self._state / "gc-socket") as directory:
-                    # A socket's path is at most 107 bytes long: name it by a directory that we hold.
+                # A socket's path is at most 107 bytes long: name it by a directory that we hold.
+                directory = os.open(f"{self._state}/gc-socket", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
                     self._collector.connect(f"/proc/self/fd/{directory}/socket")
+                finally:
+                    os.close(directory)
             for path in paths:
                 self._collector.sendall(f"{path}\n".encode())
                 if self._collector.recv(1) != b"1":
@@ -121,3 +112,10 @@ class TempRoots:
         if self._collector is not None:
             self._collector.close()
             self._collector = None
+
+
+def _remove(file: str) -> None:
+    try:
+        os.unlink(file)  # noqa: PTH108 (text)
+    except FileNotFoundError:
+        return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from anicca.cli.quick_work import collected_text, linked_text
 from anicca.cli.store_commands.paths import lines, resolve, resolve_all
 from anicca.errors import AniccaError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from anicca.store.signature import PublicKey
 
 PATHS = click.argument("texts", metavar="PATH...", nargs=-1, required=True)
-MIB = 1 << 20
 
 
 @click.command()
@@ -58,7 +58,7 @@ def gc(
 
 def _print_collected(context: Context, collected: Collected) -> None:
     record = {"paths": [str(p) for p in collected.paths], "freed": collected.freed_bytes}
-    context.print(record, f"{len(collected.paths)} store paths deleted, {collected.freed_bytes / MIB:.2f} MiB freed")
+    context.print(record, collected_text(len(collected.paths), collected.freed_bytes))
 
 
 @click.command()
@@ -83,10 +83,7 @@ def optimise(context: Context) -> None:
 
     with context.open_store() as store:
         saved = link(store, report=context.report)
-    context.print(
-        {"files": saved.files, "bytes": saved.size_bytes},
-        f"{saved.size_bytes / MIB:.2f} MiB freed by hard-linking {saved.files} files",
-    )
+    context.print({"files": saved.files, "bytes": saved.size_bytes}, linked_text(saved.files, saved.size_bytes))
 
 
 @click.command()
