@@ -20,6 +20,7 @@ from anicca.system.boot import Copy, Delete, Rename, Write
 from anicca.system.changes import Change, Forget, NoteGood, Point, Record
 from anicca.system.generations import Generation, Seen, manifest
 from anicca.system.reading import System
+from anicca.system.switching import systemd
 from anicca.system.switching.esp import carry_out, read_esp, want
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 ORIGINS = "origins.json"
 """In the directory of this boot's facts: where the system that was built last was declared."""
+
+LEFT = "left"
+"""A directory there: links to systems that were left live, whose files processes may still open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,16 @@ def keep_from_collection(places: HostPlaces) -> None:
         root = places.store.state_dir / "gcroots" / name
         if root.parent.is_dir() and not root.is_symlink():
             fs.symlink_atomic(root, str(places.run / link))
+    left = places.run / LEFT
+    if left.is_dir() and not systemd.read_stale():
+        fs.remove_tree(left)
+
+
+def keep_left(places: HostPlaces, system: StorePath) -> None:
+    """Keep a system that was left live from the collector, as long as processes still see its /usr or /etc."""
+    if systemd.read_stale():
+        (places.run / LEFT).mkdir(exist_ok=True)
+        places.store.add_indirect_root(places.run / LEFT / system.basename, system)
 
 
 def check_whole(places: HostPlaces, system: StorePath, *, beside: StorePath | None = None) -> None:

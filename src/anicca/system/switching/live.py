@@ -16,6 +16,7 @@ from anicca.system.diff import kernel_settings
 from anicca.system.live import LivePlan, plan_live
 from anicca.system.status import LET_GO, WAITS, read_let_go
 from anicca.system.switching import mounts, paths, systemd
+from anicca.system.switching.host import keep_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,7 @@ def try_live(
     if not problems:
         note_waits(places, plan)
         note_let_go(places.run, old, new)
+        keep_left(places, old.path)
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))

@@ -13,9 +13,11 @@ from tests.integration.system.switching.small import SmallHost, SystemText
 
 from anicca.cli import app
 from anicca.errors import AniccaError
+from anicca.store import gc as store_gc
 from anicca.system.live import LivePlan
 from anicca.system.status import read_status
 from anicca.system.switching import live, systemd
+from anicca.system.switching.host import hold
 from anicca.system.switching.live import TrialFailedError, confirm, try_live
 from anicca.system.units import Action, UnitPlan
 
@@ -226,6 +228,22 @@ def test_who_keeps_the_old_etc_is_written_down(host: SmallHost, monkeypatch: pyt
     Played(monkeypatch, "stale")
     go(host)
     assert "it still sees the /etc from before" in (host.places.run / "waits.json").read_text()
+
+
+def test_a_system_is_kept_as_long_as_somebody_sees_its_files(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = host.places.store
+    old, new = (host.workshop.system(SystemText(initrd=f"initrd {word}")) for word in "ab")
+    Played(monkeypatch, "stale")
+    try_live(host.places, host.places.system(old), host.places.system(new), PLAN, settle_seconds=0)
+    # What it works on is kept until it is closed.
+    store.close()
+    with hold(host.places, "gc"):
+        store_gc.collect(store)
+    assert (store.is_valid(old), store.is_valid(new)) == (True, True)
+    Played(monkeypatch)
+    with hold(host.places, "gc"):
+        store_gc.collect(store)
+    assert (store.is_valid(old), store.is_valid(new)) == (False, True)
 
 
 def test_an_old_etc_is_told_by_its_device(tmp_path: Path) -> None:
