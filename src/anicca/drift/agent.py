@@ -43,7 +43,7 @@ def main(request: dict[str, Any]) -> None:
 
 def answer_scan(top: bytes, options: Options, out: BinaryIO) -> None:
     """Everything about a root, with every file's digest."""
-    scan = Scan(top, options._replace(want=lambda _path, _seen: "sha256"))
+    scan = Scan(top, options._replace(want=lambda _path: "sha256"))
     packer = zlib.compressobj(1)
     header = {
         "facts": facts_of(top),

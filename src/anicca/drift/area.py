@@ -171,7 +171,7 @@ def _states(top: Path) -> Iterator[tuple[Entry, bytes]]:
     place = os.fsencode(top)
     if top.is_dir() and not top.is_symlink():
         entries: Iterator[Entry] = iter(
-            Scan(place, Options(want=lambda _path, _seen: "sha256", cross_mounts=False, polite=True))
+            Scan(place, Options(want=lambda _path: "sha256", cross_mounts=False, polite=True))
         )
     else:
         directory, name = os.path.split(place)

@@ -1,4 +1,4 @@
-"""The digest of a file's content: quick for holes, honest about files that change while they are read.
+"""What is in files: their digests and attributes. Quick for holes, honest about files that change while they are read.
 
 `md5`, `sha256` and so on are what everyone's tools say. `sha256-blocks` is ours, for files over 1 GiB: SHA-256 of the
 size (8 bytes, little-endian) and of each block of 64 KiB that is not all zero, preceded by its number (8 bytes). It is
@@ -12,8 +12,22 @@ import hashlib
 import os
 import stat
 import struct
+from typing import TYPE_CHECKING
 
+from anicca.drift.descent import Descent
 from anicca.drift.entry import CHANGING, UNREAD
+
+if TYPE_CHECKING:
+    from anicca.drift.entry import Xattrs
+
+    Identity = tuple[int, int, int, int, int]
+    """Inode, device, size, mtime and ctime: as long as they are the same, the content is."""
+    File = tuple[bytes, str, int, int, int, int, int]
+    """A file to read: its name, the algorithm (nothing: only its attributes), and its identity when it was seen."""
+    Piece = tuple[bytes, bool, list[File]]
+    """Files of one directory, and whether it is the one of that path that lies beneath a mount."""
+    Answer = tuple[Xattrs, str, str, str] | None
+    """Attributes, digest, flags and error; None if the file is gone."""
 
 SAME_AS = "same as "
 """Before the path of a file, instead of an algorithm: whether it has the same content, byte for byte."""
@@ -23,6 +37,8 @@ BLOCK_BYTES = 1 << 16
 ZEROS = bytes(BLOCK_BYTES)
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 TRIES = 2
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+NO_ATTRIBUTES = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM})
 
 
 def wanted_digest(digests: tuple[str, ...]) -> str:
@@ -32,62 +48,134 @@ def wanted_digest(digests: tuple[str, ...]) -> str:
     return digests[0].partition(":")[0]
 
 
-def digest_file(name: bytes, directory: int, seen: os.stat_result, algorithm: str) -> tuple[str, str]:
-    """The digest of the regular file `name` that `seen` describes, and flags. Raises `OSError`.
+class Reader:
+    """Reads files that a walk has seen in a tree; its directories at `tops` are open.
 
-    A file that is not the one seen, or that changes each time it is read, has the flag CHANGING and no digest.
+    In a process that was made later the current directory is its own to change.
     """
-    if algorithm.startswith(SAME_AS):
-        return _digest_of_same(name, directory, seen, algorithm)
-    if not seen.st_size:
-        return f"{algorithm}:{hashlib.new(algorithm).hexdigest()}", ""
-    fd = _open(name, directory)
+
+    def __init__(self, tops: dict[bytes, int], *, xattrs: bool) -> None:
+        self._descents = Descent(tops), Descent({b"/": tops[b"/"]})
+        self._xattrs = xattrs
+        self._made_in = os.getpid()
+
+    def close(self) -> None:
+        """Close the directories that were opened."""
+        for descent in self._descents:
+            descent.close()
+
+    def read(self, pieces: list[Piece]) -> list[Answer]:
+        """What is in the files, in their order."""
+        found: list[Answer] = []
+        private = os.getpid() != self._made_in
+        for directory, beneath, files in pieces:
+            try:
+                fd = self._descents[beneath].enter(directory)
+                if private and self._xattrs:
+                    # Names alone are the shortest way to attributes.
+                    os.fchdir(fd)
+            except OSError as error:
+                found += [_failed(error)] * len(files)
+                continue
+            prefix = b"" if private else b"/proc/self/fd/%d/" % fd
+            found += [self._read(file, fd, prefix) for file in files]
+        return found
+
+    def _read(self, file: File, directory: int, prefix: bytes) -> Answer:
+        name, algorithm, size = file[0], file[1], file[4]
+        attributes: Xattrs = ()
+        try:
+            if not algorithm or (not size and not algorithm.startswith(SAME_AS)):
+                digest = f"{algorithm}:{hashlib.new(algorithm).hexdigest()}" if algorithm else ""
+                return read_attributes(prefix + name) if self._xattrs else (), digest, "", ""
+            try:
+                fd = _open(name, directory)
+            except PermissionError:
+                attributes = read_attributes(prefix + name) if self._xattrs else ()
+                raise
+            try:
+                if self._xattrs:
+                    attributes = read_attributes(fd)
+                digest, flags = _digest(fd, file)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            return _failed(error, attributes)
+        return attributes, digest, flags, ""
+
+
+def _failed(error: OSError, attributes: Xattrs = ()) -> Answer:
+    return None if error.errno in GONE else (attributes, "", "", error.strerror or str(error))
+
+
+def read_attributes(place: bytes | int) -> Xattrs:
+    """The extended attributes of what is open, or is at a path and may be a link. Raises `OSError`."""
     try:
-        for _ in range(TRIES):
-            before = os.fstat(fd)
-            if not stat.S_ISREG(before.st_mode) or (before.st_ino, before.st_dev) != (seen.st_ino, seen.st_dev):
-                break
-            large = before.st_size > LARGE_BYTES
-            if large and algorithm != "sha256" and before.st_blocks * 512 < before.st_size // 2:
-                return "", UNREAD
-            if large and algorithm == "sha256":
-                found = f"sha256-blocks:{_blocks(fd, before.st_size)}"
-            else:
-                found = f"{algorithm}:{_whole(fd, algorithm, before.st_size)}"
-            if _same(before, os.fstat(fd)) and _same(seen, before):
-                return found, ""
-            seen = os.fstat(fd)
-            os.lseek(fd, 0, os.SEEK_SET)
-    finally:
-        os.close(fd)
+        if isinstance(place, int):
+            found = os.listxattr(place)
+            return tuple((name, os.getxattr(place, name)) for name in sorted(found)) if found else ()
+        found = os.listxattr(place, follow_symlinks=False)
+        if not found:
+            return ()
+        return tuple((name, os.getxattr(place, name, follow_symlinks=False)) for name in sorted(found))
+    except OSError as error:
+        if error.errno in NO_ATTRIBUTES:
+            return ()
+        raise
+
+
+def _digest(fd: int, file: File) -> tuple[str, str]:
+    """The digest of an open file, and flags. Raises `OSError`.
+
+    One that is not the file that was seen, or that changes each time it is read, has the flag CHANGING and no digest.
+    """
+    algorithm, identity = file[1], file[2:]
+    for _ in range(TRIES):
+        before = os.fstat(fd)
+        if not stat.S_ISREG(before.st_mode) or (before.st_ino, before.st_dev) != identity[:2]:
+            break
+        size = before.st_size
+        if algorithm.startswith(SAME_AS):
+            found = _compared(fd, size, algorithm)
+        elif size <= LARGE_BYTES:
+            found = f"{algorithm}:{_whole(fd, algorithm, size)}"
+        elif algorithm == "sha256":
+            found = f"sha256-blocks:{_blocks(fd, size)}"
+        elif before.st_blocks * 512 < size // 2:
+            return "", UNREAD
+        else:
+            found = f"{algorithm}:{_whole(fd, algorithm, size)}"
+        after = os.fstat(fd)
+        now = (after.st_ino, after.st_dev, after.st_size, after.st_mtime_ns, after.st_ctime_ns)
+        if now == identity:
+            return found, ""
+        identity = now
+        os.lseek(fd, 0, os.SEEK_SET)
     return "", CHANGING
 
 
-def _digest_of_same(name: bytes, directory: int, seen: os.stat_result, wanted: str) -> tuple[str, str]:
+def _compared(fd: int, size: int, wanted: str) -> str:
     """`wanted` itself if the file has the content of the other, else its SHA-256: reading is cheaper than hashing."""
     try:
-        other = os.open(os.fsencode(wanted[len(SAME_AS) :]), FLAGS)
+        other = os.open(wanted[len(SAME_AS) :], FLAGS)
     except OSError as error:
         # Not this file is gone: what it should be compared to is.
         raise OSError(errno.EIO, f"{wanted[len(SAME_AS) :]}: {error.strerror}") from error
     try:
-        fd = _open(name, directory)
-        try:
-            left = seen.st_size
-            while os.fstat(other).st_size == seen.st_size:
-                # No more than there is to read: a buffer of the usual size costs more than a small file.
-                size = min(left + 1, CHUNK_BYTES)
-                one = os.read(fd, size)
-                if one != os.read(other, size):
-                    break
-                left -= len(one)
-                if len(one) < size:
-                    return wanted, ""
-        finally:
-            os.close(fd)
+        left = size
+        while os.fstat(other).st_size == size:
+            # No more than there is to read: a buffer of the usual size costs more than a small file.
+            some = min(left + 1, CHUNK_BYTES)
+            one = os.read(fd, some)
+            if one != os.read(other, some):
+                break
+            left -= len(one)
+            if len(one) < some:
+                return wanted
     finally:
         os.close(other)
-    return digest_file(name, directory, seen, "sha256")
+    os.lseek(fd, 0, os.SEEK_SET)
+    return f"sha256:{_whole(fd, 'sha256', size)}"
 
 
 def _open(name: bytes, directory: int) -> int:
@@ -98,19 +186,15 @@ def _open(name: bytes, directory: int) -> int:
         return os.open(name, FLAGS, dir_fd=directory)
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_size, one.st_mtime_ns, one.st_ctime_ns) == (other.st_size, other.st_mtime_ns, other.st_ctime_ns)
-
-
 def _whole(fd: int, algorithm: str, size: int) -> str:
-    state = hashlib.new(algorithm, usedforsecurity=False)
-    left = size
-    while chunk := os.read(fd, min(left + 1, CHUNK_BYTES)):
+    # No more than there is to read, and one byte, by which its end is seen.
+    chunk = os.read(fd, min(size + 1, CHUNK_BYTES))
+    state = hashlib.new(algorithm, chunk, usedforsecurity=False)
+    left = size - len(chunk)
+    # A file that grows as fast as it is read would never end.
+    while left > 0 and (chunk := os.read(fd, min(left + 1, CHUNK_BYTES))):
         state.update(chunk)
-        # A file that grows as fast as it is read would never end.
         left -= len(chunk)
-        if left < 0:
-            break
     return state.hexdigest()
 
 

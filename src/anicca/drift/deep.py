@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from anicca.drift.entry import kind_of
 from anicca.drift.expect import Expectation, Expected, in_order
 from anicca.drift.findings import Finding, Findings, seen_by
 from anicca.drift.inside import Root
+from anicca.drift.pool import Pool
 from anicca.drift.rules import SUSPICIOUS, Judgement
 from anicca.drift.scan import Options, Scan
 from anicca.errors import AniccaError
@@ -64,10 +64,13 @@ def examine_deep(
     entries, declared = shallow.entries, shallow.declared
     size = shallow.size_bytes + sum(one.nar_size for one in objects)
     for directory in MOUNTED:
-        report(events.Started(task=f"compare {os.fsdecode(directory)}"))
+        task = f"compare {os.fsdecode(directory)}"
         tally = Tally()
-        found += _compared(top, directory, _expected(top, current, directory), tally, workers)
-        report(events.Finished(task=f"compare {os.fsdecode(directory)}", note=f"{tally.entries} paths"))
+        expected = _expected(top, current, directory)
+        scan = _scan(top, directory, expected, workers)
+        report(events.Started(task=task))
+        found += _compared(directory, expected, scan, tally)
+        report(events.Finished(task=task, note=f"{tally.entries} paths"))
         entries, declared = entries + tally.entries, declared + tally.expected
     against = f"{shallow.against}, its {len(objects)} store objects, /usr and /etc"
     return shallow._replace(against=against, found=tuple(found), entries=entries, size_bytes=size, declared=declared)
@@ -75,11 +78,12 @@ def examine_deep(
 
 def _damaged(store: LocalStore, objects: Sequence[PathInfo], report: Report, workers: int) -> Iterator[Finding]:
     """Objects that are not what was registered."""
-    report(events.Started(task=TASK, total=len(objects), unit="objects"))
-    places = [(os.fspath(store.physical(one.path)), str(one.nar_hash), one.nar_size) for one in objects]
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    with closing(Pool(_verified, workers, polite=True)) as pool:
+        # After the processes were made: it may show itself by a thread.
+        report(events.Started(task=TASK, total=len(objects), unit="objects"))
         # The largest first, one at a time: the last to end is a small one.
-        for done, (info, wrong) in enumerate(zip(objects, pool.map(_verified, places), strict=True), 1):
+        asked = ((info, (os.fspath(store.physical(info.path)), str(info.nar_hash), info.nar_size)) for info in objects)
+        for done, (info, wrong) in enumerate(pool.run(asked), 1):
             if done % 10 == 0:
                 report(events.Advanced(task=TASK, done=done))
             if wrong is not None:
@@ -103,19 +107,23 @@ def _verified(place: tuple[str, str, int]) -> tuple[str, str] | None:
     return None
 
 
-def _compared(
-    root: Root, directory: bytes, expected: dict[bytes, Expected], tally: Tally, workers: int
-) -> Iterator[Finding]:
-    """All that differs below a mounted directory."""
+def _scan(root: Root, directory: bytes, expected: dict[bytes, Expected], workers: int) -> Scan:
+    """A scan of a mounted directory that has not begun."""
     wanted = {path: wanted_digest(one.digests) for path, one in expected.items() if one.digests}
 
-    def want(path: bytes, _seen: os.stat_result) -> str:
+    def want(path: bytes) -> str:
         return wanted.get(path, "sha256")
 
     kept = _kept_below(root, directory)
-    expectation = Expectation(ORIGIN, in_order(expected), mounts=kept, below=tuple(kept))
     options = Options(want=want, leave=kept, cross_mounts=False, polite=True, workers=workers)
-    seen = seen_by(Scan(root.top + directory, options))
+    return Scan(root.top + directory, options)
+
+
+def _compared(directory: bytes, expected: dict[bytes, Expected], scan: Scan, tally: Tally) -> Iterator[Finding]:
+    """All that differs below a mounted directory."""
+    kept = scan.options.leave
+    expectation = Expectation(ORIGIN, in_order(expected), mounts=kept, below=tuple(kept))
+    seen = seen_by(scan)
     for drift in compare(expectation, seen.entries, seen.mounts, sees_beneath=seen.sees_beneath, tally=tally):
         path = directory if drift.path == b"/" else directory + drift.path
         why = f"not as the system has it in {os.fsdecode(directory)}, which nobody can write to"

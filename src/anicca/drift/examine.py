@@ -42,12 +42,13 @@ def examine(root: Path, *, cross_mounts: bool = True, report: Report = events.ig
             f"{root}: neither an anicca system nor dpkg's records are there",
             hint="give the root of a Debian system, or compare to a baseline",
         )
-    report(events.Started(task=f"look at {root}"))
+    task = f"look at {root}"
+    options = Options(cross_mounts=cross_mounts, polite=True)
     try:
-        findings = look(top, expectation_for(top), Options(cross_mounts=cross_mounts, polite=True))
+        findings = look(top, expectation_for(top), options, ready=lambda: report(events.Started(task=task)))
     except (OSError, ValueError, KeyError) as error:
         raise AniccaError(f"{root}: cannot be looked at: {error}") from error
-    report(events.Finished(task=f"look at {root}", note=f"{findings.entries} paths"))
+    report(events.Finished(task=task, note=f"{findings.entries} paths"))
     return with_writers(findings, inside)
 
 
@@ -78,7 +79,7 @@ def see(
     else:
         top = os.fsencode(root)
         facts = facts_of(top)
-        seen = seen_by(Scan(top, Options(want=lambda _path, _seen: "sha256", cross_mounts=cross_mounts, polite=True)))
+        seen = seen_by(Scan(top, Options(want=lambda _path: "sha256", cross_mounts=cross_mounts, polite=True)))
     return facts, seen._replace(entries=told(seen.entries, f"read {name}", report))
 
 

@@ -61,14 +61,21 @@ class Findings(NamedTuple):
         return [one for one in self.found if one.judgement.expected and one.drift.kind not in NOT_SEEN]
 
 
-def look(root: bytes, expectation: Expectation, options: Options | None = None) -> Findings:
-    """Scan a root and compare; of content, only that is read of which a digest is expected. Raises `OSError`."""
+def look(
+    root: bytes, expectation: Expectation, options: Options | None = None, *, ready: Callable[[], None] | None = None
+) -> Findings:
+    """Scan a root and compare; of content, only that is read of which a digest is expected. Raises `OSError`.
+
+    `ready` is called when it has made all its processes: from then on there may be threads.
+    """
     entries = list(expectation.entries)
     wanted = {one.path: wanted_digest(one.digests) for one in entries if one.digests}
     declared = {one.path for one in entries}
     # What is mounted where the system says is the system's own business, not the root's.
-    options = (options or Options())._replace(want=lambda path, _: wanted.get(path, ""), leave=expectation.mounts)
+    options = (options or Options())._replace(want=lambda path: wanted.get(path, ""), leave=expectation.mounts)
     scan = Scan(root, options)
+    if ready is not None:
+        ready()
     return weigh(expectation._replace(entries=entries), seen_by(scan), declared)
 
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anicca import fs, process
 from anicca.drift import system
 from anicca.drift.area import own, own_place
+from anicca.drift.descent import Descent
 from anicca.drift.entry import is_below, parent
 from anicca.drift.findings import Finding, Findings, from_record, to_record
 from anicca.drift.rules import CLASSES, SECRET, matches
-from anicca.drift.scan import Descent
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:

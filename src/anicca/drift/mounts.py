@@ -25,6 +25,15 @@ class Mount(NamedTuple):
     source: bytes
 
 
+def read_mounts() -> list[Mount]:
+    """Those that this process sees; none where the kernel does not tell."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:  # noqa: PTH123 (pathlib is slow to import)
+            return parse_mountinfo(file.read())
+    except FileNotFoundError:
+        return []
+
+
 def parse_mountinfo(text: bytes) -> list[Mount]:
     """All mounts in order; of several at one path the last is the one that is seen. Raises `ValueError`."""
     found = []

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from anicca.drift.entry import Entry
 
 MODULES = (
-    *("entry", "mounts", "view", "content", "scan", "expect", "compare", "rules", "inside", "records", "lines"),
-    *("dpkg", "system", "facts", "findings", "agent"),
+    *("entry", "mounts", "view", "descent", "content", "walk", "pool", "scan", "expect", "compare", "rules", "inside"),
+    *("records", "lines", "dpkg", "system", "facts", "findings", "agent"),
 )
 """Each after those it imports. They use nothing but the standard library of Python 3.9."""
 

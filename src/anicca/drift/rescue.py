@@ -9,9 +9,9 @@ import stat
 from typing import TYPE_CHECKING
 
 from anicca.drift.area import own_place
+from anicca.drift.descent import open_directory
 from anicca.drift.entry import is_below
 from anicca.drift.lost import LOST
-from anicca.drift.scan import open_directory
 from anicca.errors import AniccaError, RefusedError
 
 if TYPE_CHECKING:

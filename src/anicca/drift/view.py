@@ -12,6 +12,7 @@ import struct
 from typing import Any
 
 OPEN_TREE, MOUNT_SETATTR = 428, 442
+# The number after each is that of ioprio_get.
 IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "i686": 289, "ppc64le": 273, "s390x": 282}
 AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
 OPEN_TREE_CLONE = 1
@@ -45,12 +46,27 @@ def open_view(path: bytes) -> tuple[int, bool]:
         os.close(view)
 
 
-def yield_disk() -> None:
+def yield_machine() -> None:
     """Let everyone else's I/O go first, and their processes too."""
     os.nice(5)
+    quiet_disk()
+
+
+def quiet_disk() -> int:
+    """Let everyone else's I/O go first; what this thread's priority was (-1: nobody can tell)."""
     call, number = _syscall(), IOPRIO_SET.get(platform.machine())
-    if call is not None and number is not None:
-        call(number, 1, 0, LOWEST)
+    if call is None or number is None:
+        return -1
+    before = int(call(number + 1, 1, 0))
+    call(number, 1, 0, LOWEST)
+    return before
+
+
+def restore_disk(priority: int) -> None:
+    """Give this thread back the priority that `quiet_disk` told of."""
+    call, number = _syscall(), IOPRIO_SET.get(platform.machine())
+    if priority >= 0 and call is not None and number is not None:
+        call(number, 1, 0, priority)
 
 
 def _syscall() -> Any:

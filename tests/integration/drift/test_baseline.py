@@ -48,7 +48,7 @@ def rewritten(baseline: Path, change: tuple[bytes, bytes]) -> None:
 def test_what_is_saved_is_what_a_scan_sees(tree: Path, tmp_path: Path) -> None:
     save_baseline(tree, tmp_path / "b")
     kept = list(read_entries(open_baseline(tmp_path / "b")))
-    seen = list(Scan(os.fsencode(tree), Options(want=lambda _path, _seen: "sha256")))
+    seen = list(Scan(os.fsencode(tree), Options(want=lambda _path: "sha256")))
     known = ("path", "mode", "uid", "gid", "mtime_ns", "rdev", "target", "xattrs", "digest")
     assert [[getattr(one, name) for name in known] for one, _ in kept] == [
         [getattr(one, name) for name in known] for one in seen
@@ -196,7 +196,7 @@ def test_few_open_files_are_enough_for_any_depth(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         for workers in (1, 2):
-            seen = list(Scan(os.fsencode(top), Options(want=lambda _path, _seen: "sha256", workers=workers)))
+            seen = list(Scan(os.fsencode(top), Options(want=lambda _path: "sha256", workers=workers)))
             assert len(seen) == 1 + 1500 * 3
             assert not [one for one in seen if one.error]
     finally:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.system.switching.small import write_tree
 
 from anicca import process
+from anicca.cli.render import Bars
 from anicca.drift.deep import examine_deep
 from anicca.drift.examine import examine
 from anicca.store import LocalStore
@@ -127,6 +129,24 @@ def test_what_is_mounted_over_a_path_is_found(host: Path) -> None:
     kinds = {(one["path"], one["kind"], one["class"]) for one in json.loads(done.stdout)["drift"]}
     assert ("/usr/bin/env", "mount", "suspicious") in kinds
     assert done.status == 4
+
+
+def test_no_process_is_forked_while_there_is_a_thread(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, made = os.fork, []
+
+    def watched() -> int:
+        made.append(threading.active_count())
+        return fork()
+
+    monkeypatch.setattr(os, "fork", watched)
+    bars = Bars(verbose=0)
+    try:
+        with LocalStore.open(host) as store:
+            examine_deep(host, store, examine(host, report=bars.report), report=bars.report, workers=2)
+    finally:
+        bars.close()
+    assert len(made) >= 4 * 2
+    assert set(made) == {1}
 
 
 def test_the_command(host: Path) -> None:

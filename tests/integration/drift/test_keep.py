@@ -72,7 +72,7 @@ def state(host: Path) -> Path:
 
 
 def entries(top: Path) -> list[tuple[object, ...]]:
-    found = Scan(os.fsencode(top), Options(want=lambda _path, _seen: "sha256"))
+    found = Scan(os.fsencode(top), Options(want=lambda _path: "sha256"))
     return [(e.path, e.mode, e.uid, e.gid, e.mtime_ns, e.target, e.xattrs, e.digest, e.nlink) for e in found]
 
 

@@ -1,0 +1,188 @@
+"""Processes of our own that do pieces of work, whoever is free; what they find is given back in the order of asking.
+
+A fork, not a fresh Python: it starts at once and has what is wanted in memory already. Make one while this process has
+no threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import marshal
+import os
+import select
+import signal
+import struct
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from anicca.drift.view import yield_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    Work = Callable[[Any], Any]
+
+REQUEST_BYTES = 60_000
+"""A request fits into an empty pipe, so that who writes one never waits for who writes an answer."""
+QUEUED = 2
+"""One that is worked at, and one to go on with."""
+MOST_PENDING = 32
+"""So many answers a process may be ahead of the one that is waited for."""
+
+
+class Pool:
+    """`count` processes that do `work`; requests and answers are what `marshal` takes. None: it is done here."""
+
+    def __init__(self, work: Work, count: int, *, polite: bool = False) -> None:
+        self._work = work
+        self._workers: list[_Worker] = []
+        for _ in range(count):
+            self._workers.append(_Worker(work, self._workers, polite=polite))
+
+    def close(self) -> None:
+        """End them, wherever they are."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    def run(self, asked: Iterable[tuple[Any, Any]]) -> Generator[tuple[Any, Any]]:
+        """For each (what is kept here, request): what was kept, and the answer. A request that is None has none.
+
+        Raises `OSError` if a process ends early.
+        """
+        rest = iter(asked)
+        if not self._workers:
+            for kept, request in rest:
+                yield kept, None if request is None else self._work(request)
+            return
+        kept_here: deque[Any] = deque()
+        answers: dict[int, Any] = {}
+        told = 0
+        more = True
+        while True:
+            while more and len(kept_here) < MOST_PENDING * len(self._workers):
+                free = min(self._workers, key=lambda worker: len(worker.queue))
+                if len(free.queue) >= QUEUED:
+                    break
+                following = next(rest, None)
+                if following is None:
+                    more = False
+                    break
+                self._ask(free, told + len(kept_here), following[1], answers)
+                kept_here.append(following[0])
+            if told in answers:
+                yield kept_here.popleft(), answers.pop(told)
+                told += 1
+            elif not kept_here and not more:
+                return
+            else:
+                for worker in self._readable():
+                    number, answer = worker.receive()
+                    answers[number] = answer
+
+    def _ask(self, worker: _Worker, number: int, request: Any, answers: dict[int, Any]) -> None:
+        if request is None:
+            answers[number] = None
+            return
+        message = marshal.dumps(request)
+        if len(message) > REQUEST_BYTES:
+            answers[number] = self._work(request)
+        else:
+            worker.send(number, message)
+
+    def _readable(self) -> list[_Worker]:
+        poll = select.poll()
+        by_fd = {worker.answers: worker for worker in self._workers if worker.queue}
+        for fd in by_fd:
+            poll.register(fd, select.POLLIN)
+        return [by_fd[fd] for fd, _ in poll.poll()]
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, work: Work, others: list[_Worker], *, polite: bool) -> None:
+        self.queue: deque[int] = deque()
+        self.requests = self.answers = -1
+        request_in, request_out = os.pipe()
+        answer_in, answer_out = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                for other in others:
+                    os.close(other.requests)
+                    os.close(other.answers)
+                os.close(request_out)
+                os.close(answer_in)
+                _serve(request_in, answer_out, work, polite=polite)
+                status = 0
+            except BaseException:  # noqa: BLE001, S110 (a fork must end here whatever happens; its parent sees the end)
+                pass
+            finally:
+                os._exit(status)
+        os.close(request_in)
+        os.close(answer_out)
+        self.requests, self.answers = request_out, answer_in
+
+    def send(self, number: int, message: bytes) -> None:
+        """Ask."""
+        self.queue.append(number)
+        _write(self.requests, message)
+
+    def receive(self) -> tuple[int, Any]:
+        """The answer to the oldest question. Raises `OSError` if it is gone, `RuntimeError` for a bug in it."""
+        message = _read(self.answers)
+        if message is None:
+            raise OSError(errno.EPIPE, "a process of the scan ended; is memory short?")
+        answer, bug = marshal.loads(message)  # noqa: S302 (our own child wrote it)
+        if bug:
+            raise RuntimeError(bug)
+        return self.queue.popleft(), answer
+
+    def end(self) -> None:
+        """End the process and wait for it."""
+        os.close(self.requests)
+        os.close(self.answers)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def _serve(requests: int, answers: int, work: Work, *, polite: bool) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if polite:
+        yield_machine()
+    while True:
+        request = _read(requests)
+        if request is None:
+            return
+        try:
+            answer = work(marshal.loads(request)), ""  # noqa: S302 (our parent wrote it)
+        except Exception:  # noqa: BLE001 (raised again by our parent)
+            answer = None, traceback.format_exc()
+        _write(answers, marshal.dumps(answer))
+
+
+def _write(fd: int, message: bytes) -> None:
+    rest = memoryview(struct.pack("<Q", len(message)) + message)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _read(fd: int) -> bytes | None:
+    head = _exactly(fd, 8)
+    return None if head is None else _exactly(fd, struct.unpack("<Q", head)[0])
+
+
+def _exactly(fd: int, size: int) -> bytes | None:
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
