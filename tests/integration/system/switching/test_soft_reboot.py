@@ -43,7 +43,8 @@ def test_other_roots() -> None:
     assert found.is_memory
     found = read_root("22 1 0:30 /root / rw - btrfs /dev/vda3 rw,subvolid=256,subvol=/root\n", 7)
     assert (found.options, found.is_memory) == ("rw,subvolid=256", False)
-    with pytest.raises(RefusedError, match="no soft reboot with a root on zfs yet"):
-        read_root("22 1 0:30 / / rw - zfs pool/root rw\n", 7)
+    for kind, source in (("zfs", "pool/root"), ("overlay", "anicca-root")):
+        with pytest.raises(RefusedError, match=f"no soft reboot with a root on {kind} yet"):
+            read_root(f"22 1 0:30 / / rw - {kind} {source} rw\n", 7)
     with pytest.raises(AniccaError, match="nothing is mounted"):
         read_root("22 1 0:30 / /usr rw - tmpfs t rw\n", 7)
