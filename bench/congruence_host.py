@@ -30,10 +30,17 @@ host = Host(
     parts=[ssh(), tool()],
 )
 """
+PACKAGE = """\
+set -e; mkdir -p /tmp/note/DEBIAN /tmp/note/opt/note && echo noted > /tmp/note/opt/note/note
+printf 'Package: note\nVersion: 1\nArchitecture: all\nMaintainer: a person <a@localhost>\nDescription: a note\n' \
+    > /tmp/note/DEBIAN/control
+dpkg-deb --build /tmp/note /tmp/note.deb > /dev/null"""
+"""Made there, since the machine has no archive to ask."""
 MISHAPS = {
     "a cron job is written to `/etc/cron.d`": "echo '* * * * * root /bin/true' > /etc/cron.d/evil",
     "the declared `second.conf` is edited": "echo edited by hand > /etc/app/second.conf",
-    "a package is installed": "apt-get install -y sl",
+    "a package is installed from its file, by `apt-get`": f"{PACKAGE} && apt-get install -y /tmp/note.deb",
+    "the same by `dpkg`": "dpkg -i /tmp/note.deb",
     "a cron job is given to `crontab`": "echo '* * * * * /bin/true' | crontab -",
 }
 
@@ -53,6 +60,12 @@ def run_host(cache: Path, work: Path) -> list[tuple[str, str]]:
         machine.start()
         machine.wait_for_ssh(timeout_seconds=SECONDS)
         return _story(machine, systems["v2"])
+
+
+def reason(said: str) -> str:
+    """The line that says why: ours, if there is one, else the last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if line.startswith("anicca:")), lines[-1] if lines else "without a word")
 
 
 def _texts() -> dict[str, str]:
@@ -106,8 +119,7 @@ def _story(machine: Machine, later: StorePath) -> list[tuple[str, str]]:
     keep(0)
     for what, command in MISHAPS.items():
         done = machine.run(command, timeout_seconds=SECONDS, check=False)
-        lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        rows.append((what, "done" if done.status == 0 else f"refused: {lines[-1] if lines else done.status}"))
+        rows.append((what, "done" if done.status == 0 else f"refused: {reason(done.stderr.decode(errors='replace'))}"))
     rows.append(("`anicca drift` then", told(drift())))
     keep(1)
     boot()
