@@ -15,6 +15,8 @@ from anicca.cli.places import built_here, open_places, place_options, record_of,
 if TYPE_CHECKING:
     from anicca.cli.context import Context
 
+DECLARATION = "host.py"
+
 
 @click.command()
 @click.argument("system", required=False)
@@ -41,7 +43,8 @@ def switch(
 ) -> None:
     """Go live with SYSTEM; if all is well it also becomes the next boot's.
 
-    SYSTEM is a store path, a generation's number, or a host.py with its lock, which is built here first.
+    SYSTEM is a store path, a generation's number, or a host.py with its lock, which is built here first; unless it is
+    named, the host.py of this folder.
 
     It is a trial: if a unit or a health check fails, the host goes back to what it was. It runs as a unit of its own,
     so losing the terminal loses nothing.
@@ -61,19 +64,23 @@ def switch(
     )
     from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
 
+    asked = system
+    if system is None and not confirm and Path(DECLARATION).is_file():
+        system = DECLARATION
     if (system is None) != confirm:
-        raise UsageError("a system is needed, or --confirm")
+        raise UsageError("a system is needed, or --confirm", hint=f"or be in the folder of a {DECLARATION}")
     if system is None:
         from anicca.system.switching.live import confirm as confirm_it  # noqa: PLC0415 (where used)
 
         confirm_it(Path(places["run"]))
         return
-    asked, system = system, built_here(context, system, run=places["run"])
+    system = built_here(context, system, run=places["run"])
     if os.geteuid() != 0 and context.store_root is None:
         raise AniccaError("anicca switch changes this host, which takes root", hint="use sudo")
     # Where it runs already nothing stops, so nothing can be lost.
     if not attached and not dry_run and not _runs(Path(places["run"]), system):
-        sys.exit(_detached(Path(places["run"]), [system if word == asked else word for word in sys.argv[1:]]))
+        words = [system if word == asked else word for word in sys.argv[1:]]
+        sys.exit(_detached(Path(places["run"]), [*words, *([system] if asked is None else [])]))
     with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
         esp = read_esp(host.boot)
         seen = look(host, esp)

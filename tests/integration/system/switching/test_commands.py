@@ -72,6 +72,19 @@ def test_boot_does_what_the_dry_run_said(host: SmallHost, run: Callable[..., Any
     assert run("boot", str(system))["plan"] == []
 
 
+def test_a_switch_takes_the_declaration_of_this_folder(
+    host: SmallHost, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UsageError, match="a system is needed"):
+        run("switch", "--dry-run")
+    (tmp_path / "here/host.py").touch()
+    running = str(look(host.places).running)
+    monkeypatch.setattr("anicca.cli.switch.built_here", lambda _context, text, **_: {"host.py": running}[text])
+    assert run("switch", "--dry-run") == {"live": [], "boot": []}
+
+
 def test_rollback_there_and_back(host: SmallHost, run: Callable[..., Any]) -> None:
     host.add(NEW)
     run("rollback")
