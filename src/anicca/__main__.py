@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from anicca import __version__
@@ -17,6 +18,14 @@ def main() -> None:
         from anicca.cli.app import main as run  # noqa: PLC0415 (the long way)
 
         run()
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read our output has seen enough.
+        os._exit(1)
+    # Taking the interpreter apart would cost as much as some questions, and nothing is left to be done.
+    os._exit(0)
 
 
 def _short_way(words: list[str]) -> bool:

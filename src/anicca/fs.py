@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
+from _thread import get_ident
 
 # Without `typing`, which takes longer to import than all that is here.
 TYPE_CHECKING = False
@@ -65,7 +65,7 @@ def symlink_atomic(path: Path, target: str) -> None:
 
 def _temporary(path: Path) -> Path:
     """A name beside `path` that no other thread or process uses; what a killed one of our id left there is removed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}.tmp")
     temporary.unlink(missing_ok=True)
     return temporary
 
@@ -168,7 +168,9 @@ def in_two(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result
 
     if not half:
         return list(map(work, items))
-    thread = threading.Thread(target=aside)
+    from threading import Thread  # noqa: PLC0415 (where used)
+
+    thread = Thread(target=aside)
     thread.start()
     try:
         first = list(map(work, items[half:]))

@@ -79,8 +79,11 @@ def answered(words: list[str]) -> bool:
         answer = _find(question)
         if answer is None:
             return False
-        ask = _open(question)
-        record, lines = answer(question, ask)
+        sql, ask = _open(question)
+        try:
+            record, lines = answer(question, ask)
+        finally:
+            sql.close()
     except (_NotSureError, sqlite3.Error, OSError):
         return False
     except Exception as error:
@@ -109,8 +112,8 @@ def _print(text: str) -> None:
         sys.exit(1)
 
 
-def _open(question: _Question) -> Ask:
-    """The database. A lock that is given back at our end keeps others from changing the schema."""
+def _open(question: _Question) -> tuple[sqlite3.Connection, Ask]:
+    """The database, and how to ask it. A lock that is given back at our end keeps others from changing the schema."""
     directory = f"{question.state_dir}/db"
     with open(f"{directory}/schema", encoding="ascii") as schema:  # noqa: PTH123 (no Path)
         if schema.read().strip() != "10":
@@ -120,7 +123,7 @@ def _open(question: _Question) -> Ask:
         fcntl.flock(os.open(f"{directory}/big-lock", os.O_RDWR | os.O_CLOEXEC), fcntl.LOCK_SH | fcntl.LOCK_NB)
     if question.verb not in WORK or question.options:
         sql = rows.connect_reading(f"{directory}/db.sqlite")
-        return lambda query, *parameters: sql.execute(query, parameters).fetchall()
+        return sql, lambda query, *parameters: sql.execute(query, parameters).fetchall()
     # On a host the store is mounted so that nobody writes to it by mistake: the long way mounts it for us.
     if not writable or not os.access(question.store_dir, os.W_OK):
         raise _NotSureError
@@ -131,7 +134,7 @@ def _open(question: _Question) -> Ask:
         with lock:
             return sql.execute(query, parameters).fetchall()
 
-    return ask
+    return sql, ask
 
 
 def _find(question: _Question) -> Callable[[_Question, Ask], tuple[Any, list[str]]] | None:

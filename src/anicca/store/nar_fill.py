@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MTIME_NANOSECONDS = 1_000_000_000
 """A NAR has no times: in a store, all have this one."""
 BUFFER_BYTES = 1 << 20
+SENT_BYTES = 1 << 15
+"""From so many on, a file's contents are worth a call of their own."""
 _KEPT = 6
 """So many buffers are kept for later."""
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -78,10 +80,13 @@ def fill(  # noqa: C901, PLR0915 (one loop with few calls: it runs once for each
     visit: Callable[[bytes, os.stat_result], None] | None = None,
     keep: Callable[[bytes, os.stat_result], bool] | None = None,
     copy: Copier | None = None,
+    send: Callable[[int, int], int] | None = None,
 ) -> Iterator[memoryview]:
     """The NAR of a tree on disk, in views of up to a MiB; each is the caller's until it is given back by `give`.
 
     `visit`, `keep` and what is raised: see `nar.dump`. With `copy`, each file's contents are written to it as well.
+    With `send`, a large file's contents may be no part of the views: all before was yielded when it is called with a
+    descriptor and how many bytes it has, and it says how many of them, from the first on, it has passed on by itself.
     """
     look = visit is not None or keep is not None
     view, at = _take(), 0
@@ -124,6 +129,10 @@ def fill(  # noqa: C901, PLR0915 (one loop with few calls: it runs once for each
                 if copy is not None:
                     out = copy.open(current, status)
                 left = size
+                if send is not None and size >= SENT_BYTES:
+                    yield view[:at]
+                    view, at = _take(), 0
+                    left -= os.lseek(fd, send(fd, size), os.SEEK_SET)
                 while left:
                     if at == BUFFER_BYTES:
                         yield view

@@ -6,7 +6,7 @@ Light, as `spelling` is: `local.LocalStore` has one, and so has the command line
 from __future__ import annotations
 
 import os
-import threading
+from _thread import allocate_lock
 
 from anicca import fs
 from anicca.store import base32
@@ -24,7 +24,7 @@ class Session:
     def __init__(self, store_dir: str, state_dir: str) -> None:
         self._store_dir = store_dir
         self._roots = TempRoots(state_dir)
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._workspace: str | None = None
 
     def protect(self, paths: Iterable[object]) -> None:

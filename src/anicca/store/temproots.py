@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
+from _thread import allocate_lock
 
 from anicca.store.locks import lock, open_lock, unlock
 
@@ -27,7 +27,7 @@ class TempRoots:
 
     def __init__(self, state_dir: str) -> None:
         self._state = state_dir
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._known: set[str] = set()
         self._pid = 0
         self._fd = -1

@@ -12,7 +12,8 @@ from anicca import process
 from anicca.cli import app, quick
 from anicca.store import LocalStore, PathInfo, make_text_path
 from anicca.store.hashes import hash_bytes
-from anicca.store.nar import File, dump_bytes
+from anicca.store.nar import File, dump, dump_bytes
+from anicca.store.nar_fill import SENT_BYTES
 from anicca.store.rows import connect_reading, valid
 
 if TYPE_CHECKING:
@@ -225,3 +226,14 @@ def test_a_reader_without_rights_sees_what_a_writer_has_just_written(root: Path)
         sql = connect_reading(str(root / "nix/var/nix/db/db.sqlite"))
         assert valid(lambda query, *values: sql.execute(query, values).fetchall(), [str(added)]) == [str(added)]
         sql.close()
+
+
+@pytest.mark.parametrize("onto", [">", ">>", "| cat >"])
+def test_a_dump_is_the_same_wherever_it_goes(tmp_path: Path, onto: str) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name, size in {"large": 1_500_001, "bound": SENT_BYTES, "small": SENT_BYTES - 1, "none": 0}.items():
+        (tree / name).write_bytes(os.urandom(size))
+    script = f'"$0" -m anicca store dump "$1" {onto} "$2"'
+    process.run(["sh", "-c", script, sys.executable, tree, tmp_path / "nar"])
+    assert (tmp_path / "nar").read_bytes() == b"".join(dump(tree))
