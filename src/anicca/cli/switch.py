@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,7 @@ def switch(
         hold,
         look,
     )
+    from anicca.system.switching.moving import read_moved  # noqa: PLC0415 (where used)
     from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
 
     asked = system
@@ -88,7 +90,9 @@ def switch(
         new = host.system(resolve(host, seen, system))
         check_whole(host, new.path, beside=seen.running)
         check_name(host, new, force=force)
-        live = LivePlan() if new.path == old.path else plan_live(old, new, read_active(), users=read_users())
+        live = LivePlan()
+        if new.path != old.path:
+            live = plan_live(old, new, read_active(), users=read_users(), moved=read_moved(old, new))
         following: tuple[Change, ...] = ()
         if not only_try:
             current = current_number(host)
@@ -98,11 +102,13 @@ def switch(
                 else plan_next(seen, esp, new.path, host.want, current=current, now=time.time())
             )
         if not dry_run:
+            from anicca.drift.keep import adopt  # noqa: PLC0415 (where used)
             from anicca.system.switching.live import try_live  # noqa: PLC0415 (where used)
 
             host.store.protect((new.path,))
             if not live.is_empty or new.path != old.path:
-                try_live(host, old, new, live, confirm_seconds=confirm_within, report=context.report)
+                keep = partial(adopt, Path("/"))
+                try_live(host, old, new, live, adopt=keep, confirm_seconds=confirm_within, report=context.report)
             # Last: whatever went wrong before, the next boot is the one that it was.
             apply(following, host)
     sentences = [*live.sentences(), *map(str, following)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import events, fs
@@ -19,6 +20,7 @@ from anicca.drift.inside import Root
 from anicca.errors import AniccaError, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from anicca.events import Report
@@ -90,25 +92,54 @@ def keep(top: Path, plan: Plan, *, days: int = 30, report: Report = events.ignor
     target = in_area(top, plan.path)
     shown = os.fsdecode(plan.path)
     report(events.Started(task=f"copy {shown}"))
-    with held(top):
-        work = own(top, WORK)
-        fs.remove_tree(work)
-        fresh = own(top, WORK) / "copy"
-        try:
-            copied = copy_verified(top / shown.lstrip("/"), fresh)
-            _make_parents(top, plan.path)
-            if plan.replaces:
-                orphans.move_aside(top, plan.path, days=days, why="replaced by anicca keep")
-            # Not over something that came meanwhile: rename(2) would replace a file, or an empty directory.
-            if os.path.lexists(target):
-                raise RefusedError(f"{target} came while we were copying; nothing was changed")
-            fresh.rename(target)
-            fs.sync_directory(target.parent)
-            fs.sync_directory(work)
-        finally:
-            fs.remove_tree(work)
+    with held(top), _copy_of(top, plan.path) as (fresh, copied):
+        if plan.replaces:
+            orphans.move_aside(top, plan.path, days=days, why="replaced by anicca keep")
+        # Not over something that came meanwhile: rename(2) would replace a file, or an empty directory.
+        if os.path.lexists(target):
+            raise RefusedError(f"{target} came while we were copying; nothing was changed")
+        _put(top, plan.path, fresh)
     report(events.Finished(task=f"copy {shown}", note=f"{copied.paths} paths"))
     return copied
+
+
+def adopt(top: Path, path: str, *, days: int = 30) -> None:
+    """Keep what is at a path of the root that comes to persist, before the kept one is bound over it.
+
+    What is kept there already stays if a generation declares it: then what is on the root is set aside for some days,
+    to be put back by `anicca orphans`. Else what was kept is set aside. Raises `AniccaError`.
+    """
+    place = os.fsencode(path)
+    declared = read_declared(Root(os.fsencode(top))).paths
+    with held(top), _copy_of(top, place) as (fresh, _copied):
+        if not os.path.lexists(in_area(top, place)):
+            _put(top, place, fresh)
+        elif place in declared:
+            orphans.move_aside(top, place, days=days, why="on the root when its path came to persist", source=fresh)
+        else:
+            orphans.move_aside(top, place, days=days, why="replaced by what was on the root")
+            _put(top, place, fresh)
+
+
+@contextmanager
+def _copy_of(top: Path, path: bytes) -> Iterator[tuple[Path, Copied]]:
+    """A verified copy of what is at a path of the root, among our own things; what is left of it at the end goes."""
+    work = own(top, WORK)
+    fs.remove_tree(work)
+    fresh = own(top, WORK) / "copy"
+    try:
+        yield fresh, copy_verified(top / os.fsdecode(path.lstrip(b"/")), fresh)
+    finally:
+        fs.remove_tree(work)
+
+
+def _put(top: Path, path: bytes, fresh: Path) -> None:
+    """Give a copy its place in the area."""
+    _make_parents(top, path)
+    target = in_area(top, path)
+    fresh.rename(target)
+    fs.sync_directory(target.parent)
+    fs.sync_directory(fresh.parent)
 
 
 def _make_parents(top: Path, path: bytes) -> None:

@@ -95,8 +95,8 @@ def set_aside(top: Path, paths: Sequence[bytes], *, days: int) -> list[Aside]:
         return [move_aside(top, path, days=days, why="no generation declared it") for path in paths]
 
 
-def move_aside(top: Path, path: bytes, *, days: int, why: str) -> Aside:
-    """Move what is at a path of the area among our own things; the caller holds the area."""
+def move_aside(top: Path, path: bytes, *, days: int, why: str, source: Path | None = None) -> Aside:
+    """Move what is at a path of the area, or `source`, among our own things; the caller holds the area."""
     now = time.time()
     aside = own(top, ASIDE)
     number = str(1 + max((int(one.name) for one in aside.iterdir() if one.name.isdigit()), default=0))
@@ -107,7 +107,7 @@ def move_aside(top: Path, path: bytes, *, days: int, why: str) -> Aside:
     # What it is comes first: something set aside whose place is not known could not be put back.
     fs.write_atomic(place / "about.json", json.dumps(record).encode() + b"\n", mode=0o600)
     fs.sync_directory(aside)
-    source = in_area(top, path)
+    source = source or in_area(top, path)
     source.rename(place / "what")
     fs.sync_directory(place)
     fs.sync_directory(source.parent)

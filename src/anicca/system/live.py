@@ -12,7 +12,7 @@ from anicca.system.unitfiles import USER_DIRECTORIES, read_units
 from anicca.system.units import Active, Changed, UnitPlan, plan_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from anicca.system.erofs import ImageEntry
     from anicca.system.reading import Persisted, System
@@ -40,13 +40,14 @@ class Clear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """Bind a persisted path; `seed` is what it holds the first time."""
+    """Bind a persisted path; `seed` is what it holds the first time, unless it `adopts` what is on the root now."""
 
     kept: Persisted
     seed: tuple[ImageEntry, ...]
+    adopts: bool = False
 
     def __str__(self) -> str:
-        return f"persist {self.kept.path}"
+        return f"persist {self.kept.path}{', with what it holds now' if self.adopts else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,16 @@ class Release:
 
     def __str__(self) -> str:
         return f"persist {self.path} no more (its content stays in /nix/persist)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What the host has at paths that come to persist or do so no more."""
+
+    adopted: frozenset[str] = frozenset()
+    """Those that come to persist and hold something that no system put there."""
+    users: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Path to the units that have something there open."""
 
 
 PathStep = Lay | Clear | Keep | Release
@@ -116,9 +127,11 @@ def plan_live(
     active: Iterable[Active],
     *,
     users: Mapping[int, Iterable[Active]] | None = None,
+    moved: Moved | None = None,
     goal: str = "default.target",
 ) -> LivePlan:
     """The plan from what runs to `new`. Reads both systems; touches nothing."""
+    moved = moved or Moved()
     old_view, new_view = TreeView(old), TreeView(new)
     old_units, new_units = read_units(old_view), read_units(new_view)
     usr, etc = changed_in_usr(old, new), changed_in_etc(old, new)
@@ -131,7 +144,7 @@ def plan_live(
     changed = Changed(
         usr=usr, etc=etc, seed=seed, loads=old_view.loads, belongs=belongings(new_view, new_units) if etc else {}
     )
-    units = plan_units(old_units, new_units, active, changed, goal=goal)
+    units = plan_units(old_units, new_units, active, changed, goal=goal).pausing(moved.users)
     reboot = [f"{change.path}: {change.what}" for change in compare_boot(old, new)]
     checks = (
         new_units.reachable("boot-complete.target") - {"boot-complete.target"} - new_units.reachable("sysinit.target")
@@ -143,7 +156,7 @@ def plan_live(
         reread=why_reread(new_view, old_units, new_units, usr | etc),
         early=new_units.reachable("sysinit.target"),
         checks=tuple(sorted(checks - new_units.reachable(goal))),
-        paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist)),
+        paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist, moved.adopted)),
         reboot=tuple(reboot),
         users=_plan_users(old_view, new_view, users or {}, changed),
     )
@@ -165,6 +178,7 @@ def plan_paths(
     new_seed: Mapping[str, ImageEntry],
     old_kept: Mapping[str, Persisted],
     new_kept: Mapping[str, Persisted],
+    adopted: Collection[str] = (),
 ) -> Iterator[PathStep]:
     """The steps on the root: what persists no more, what goes, what comes, what persists from now on."""
     for path in sorted(old_kept.keys() - new_kept.keys(), reverse=True):
@@ -182,7 +196,7 @@ def plan_paths(
     for path, kept in new_kept.items():
         if old_kept.get(path) != kept:
             below = tuple(entry for at, entry in sorted(new_seed.items()) if _at_or_below(at, path))
-            yield Keep(kept=kept, seed=below)
+            yield Keep(kept=kept, seed=below, adopts=path in adopted)
 
 
 def _at_or_below(path: str, top: str) -> bool:

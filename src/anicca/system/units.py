@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from anicca.system.unitfiles import is_yes, split
@@ -137,6 +137,21 @@ class UnitPlan:
     def acts(self) -> tuple[tuple[str, tuple[Action, ...]], ...]:
         """What is done to units, by verb, in order."""
         return (("stop", self.stop), ("reload", self.reload), ("restart", self.restart), ("start", self.start))
+
+    def pausing(self, held: Mapping[str, frozenset[str]]) -> UnitPlan:
+        """The same plan, with units down while paths that they have open are moved: `held` is path to units."""
+        why: dict[str, tuple[str, ...]] = {}
+        for path, units in sorted(held.items()):
+            for unit in units - {one.unit for one in self.stop}:
+                why[unit] = (*why.get(unit, ()), f"it has {path} open, which moves")
+        paused = tuple(Action(unit=unit, why=why[unit]) for unit in sorted(why))
+        return replace(
+            self,
+            stop=(*self.stop, *paused),
+            start=(*paused, *(one for one in self.start if one.unit not in why)),
+            reload=tuple(one for one in self.reload if one.unit not in why),
+            restart=tuple(one for one in self.restart if one.unit not in why),
+        )
 
     @property
     def touched(self) -> tuple[str, ...]:

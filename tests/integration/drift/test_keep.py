@@ -256,3 +256,35 @@ def test_the_commands(host: Path) -> None:
     assert "no orphans" in anicca("orphans", "--root", host).text
     assert anicca("orphans", "--delete-due", "--root", host).text == "deleted: /var/lib/app\n"
     assert anicca("orphans", "/x", "--root", host).status == 2
+
+
+def test_what_comes_to_persist_is_adopted_whole(host: Path, state: Path) -> None:
+    wanted = {entry.path: entry for entry in Scan(os.fsencode(state), Options())}
+    keep.adopt(host, "/var/lib/app")
+    found = {entry.path: entry for entry in Scan(os.fsencode(host / "nix/persist/var/lib/app"), Options())}
+    assert found.keys() == wanted.keys()
+    assert all(found[path].mode == wanted[path].mode and found[path].uid == wanted[path].uid for path in wanted)
+    assert orphans.read_aside(host) == []
+
+
+def test_adopting_hides_and_loses_nothing(host: Path, state: Path) -> None:
+    # Nobody declares what is kept there: it is set aside.
+    earlier = host / "nix/persist/var/lib/app"
+    earlier.mkdir(parents=True)
+    (earlier / "earlier").write_text("1")
+    keep.adopt(host, "/var/lib/app")
+    assert (earlier / "again").exists()
+    assert not (earlier / "earlier").exists()
+    (aside,) = orphans.read_aside(host)
+    assert (host / "nix/persist/.anicca/aside" / aside.number / "what/earlier").read_text() == "1"
+    # An earlier generation does: it stays, and what is on the root is set aside.
+    (host / "var/lib/old").mkdir()
+    (host / "var/lib/old/now").write_text("2")
+    kept = host / "nix/persist/var/lib/old"
+    kept.mkdir()
+    (kept / "then").write_text("3")
+    keep.adopt(host, "/var/lib/old")
+    assert [path.name for path in kept.iterdir()] == ["then"]
+    aside = orphans.read_aside(host)[-1]
+    assert (host / "nix/persist/.anicca/aside" / aside.number / "what/now").read_text() == "2"
+    assert state.exists()

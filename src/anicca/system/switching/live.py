@@ -17,9 +17,10 @@ from anicca.system.live import LivePlan, plan_live
 from anicca.system.status import LET_GO, WAITS, read_let_go
 from anicca.system.switching import mounts, paths, systemd
 from anicca.system.switching.host import keep_left
+from anicca.system.switching.moving import read_moved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from anicca.events import Report
     from anicca.system.reading import System
@@ -53,13 +54,15 @@ def try_live(
     new: System,
     plan: LivePlan,
     *,
+    adopt: Callable[[str], object] | None = None,
     settle_seconds: float = SETTLE_SECONDS,
     confirm_seconds: float | None = None,
     report: Report = events.ignore,
 ) -> None:
     """Carry a plan out on this host, and back if anything of it fails. Raises `TrialFailedError` in that case.
 
-    With `confirm_seconds`, somebody must say within that time that the host can still be reached (`confirm`).
+    With `confirm_seconds`, somebody must say within that time that the host can still be reached (`confirm`). `adopt`
+    keeps what a path holds that comes to persist.
     """
     for name in LATER:
         import_module(name)
@@ -67,7 +70,7 @@ def try_live(
     started = time.monotonic()
     problems: list[str] = []
     try:
-        problems = [*carry_out(places, new, plan), *check(plan, before, settle_seconds=settle_seconds)]
+        problems = [*carry_out(places, new, plan, adopt), *check(plan, before, settle_seconds=settle_seconds)]
         if not problems and confirm_seconds is not None and not await_confirmation(places.run, confirm_seconds):
             problems = [f"nobody confirmed within {confirm_seconds:g} seconds"]
     except AniccaError as error:
@@ -83,7 +86,8 @@ def try_live(
         report(events.Notice(text=f"live in {time.monotonic() - started:.1f} s"))
         return
     report(events.Notice(text=f"not well, so it goes back: {problems[0]}", warning=True))
-    back = plan_live(new, old, systemd.read_active(), users=systemd.read_users())
+    moved = read_moved(new, old, adopts=False)
+    back = plan_live(new, old, systemd.read_active(), users=systemd.read_users(), moved=moved)
     # What failed now is no reason to call what comes back unwell.
     systemd.reset_failed(failed_units() - before)
     try:
@@ -100,7 +104,9 @@ def try_live(
     )
 
 
-def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
+def carry_out(
+    places: HostPlaces, new: System, plan: LivePlan, adopt: Callable[[str], object] | None = None
+) -> list[str]:
     """Do all that a plan says; what failed of it. The point of no half: everything is mounted before units stop."""
     units = plan.units
     problems: list[str] = []
@@ -108,7 +114,7 @@ def carry_out(places: HostPlaces, new: System, plan: LivePlan) -> list[str]:
         replacements = list(_prepare(places, new, plan, held))
         problems += _failed("stopping", systemd.act("stop", [one.unit for one in units.stop]))
         for step in plan.paths:
-            paths.do(step)
+            paths.do(step, adopt=adopt)
         for path, mount in replacements:
             mounts.replace(path, mount)
     fs.symlink_atomic(places.run / "system", str(new.path))

@@ -13,17 +13,31 @@ from anicca.errors import RefusedError
 from anicca.system.live import Clear, Keep, Lay, PathStep, Release
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from anicca.system.erofs import ImageEntry
 
 
-def do(step: PathStep, *, root: Path = Path("/"), kept: Path = Path("/nix/persist")) -> None:
-    """Do one step. Paths are those of a system; no part of them that a user could have made a link is followed."""
+def do(
+    step: PathStep,
+    *,
+    root: Path = Path("/"),
+    kept: Path = Path("/nix/persist"),
+    adopt: Callable[[str], object] | None = None,
+) -> None:
+    """Do one step. Paths are those of a system; no part of them that a user could have made a link is followed.
+
+    `adopt` copies what is at a path of the root to where it is kept.
+    """
     match step:
         case Lay(entry=entry):
             lay(entry, root)
         case Clear(path=path):
             clear(_inside(root, path))
         case Keep():
+            if step.adopts and adopt is not None:
+                _inside(root, step.kept.path)
+                adopt(step.kept.path)
             _keep(step, root, kept)
         case Release(path=path):
             process.run(["umount", "--lazy", _inside(root, path)], check=False, timeout_seconds=60)
