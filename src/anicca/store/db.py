@@ -19,7 +19,7 @@ from anicca.store.graph import topological
 from anicca.store.hashes import Hash
 from anicca.store.info import PathInfo
 from anicca.store.path import StorePath
-from anicca.store.spelling import HASH_LENGTH
+from anicca.store.spelling import HASH_LENGTH, STORE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -154,9 +154,8 @@ class Database:
 
     def has_name(self, name: str) -> bool:
         """Whether some valid path has this name."""
-        escaped = name.replace("_", r"\_")
-        pattern = f"/nix/store/{'_' * HASH_LENGTH}-{escaped}"
-        return bool(self.ask(r"select 1 from ValidPaths where path like ? escape '\' limit 1", pattern))
+        start = len(f"{STORE_DIR}/{'-' * HASH_LENGTH}-") + 1
+        return bool(self.ask("select 1 from ValidPaths where substr(path, ?) = ? limit 1", start, name))
 
     def from_hash_part(self, hash_part: str) -> StorePath | None:
         """The valid path with this hash part."""

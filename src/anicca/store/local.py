@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 
 RESERVED_BYTES = 8 << 20
+SMALL_BYTES = 1 << 20
 
 
 class LocalStore:
@@ -366,9 +367,10 @@ class LocalStore:
         refs = frozenset(references)
         if method == "flat":
             return self._add_flat(name, source, algorithm)
-        # Where something of that name is valid, it probably is this: look before copying.
+        # Where something of that name is valid, it probably is this: look before copying. For a small file that would
+        # cost more than to copy it, the more so the more objects there are.
         db = self.reading()
-        if db is not None and db.has_name(name):
+        if db is not None and _is_large(source) and db.has_name(name):
             path = make_fixed_path(name, "recursive", hash_path(source, algorithm, keep=keep)[0], refs)
             if not self._wanted(path):
                 return path
@@ -563,6 +565,14 @@ def _reserve(file: Path) -> None:
     with suppress(OSError), file.open("ab") as opened:
         if opened.tell() < RESERVED_BYTES:
             os.posix_fallocate(opened.fileno(), 0, RESERVED_BYTES)
+
+
+def _is_large(source: Path) -> bool:
+    try:
+        status = source.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(status.st_mode) or status.st_size >= SMALL_BYTES
 
 
 def _is_object(name: str) -> bool:

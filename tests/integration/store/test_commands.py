@@ -147,6 +147,14 @@ def test_json_on_everything_that_prints(items: dict[str, Instantiated], root: Pa
         ["gc"],
     ):
         json.loads(run(root, "--json", "store", *words))
+    a = items["a"]
+    assert json.loads(run(root, "--json", "store", "log", str(a.out))) == {str(a.path): "said\n"}
+    assert json.loads(run(root, "--json", "store", "cat", str(a.out))) == {"text": "a\n"}
+    (root / "raw").write_bytes(b"\xff")
+    raw = ours(root, "add", root / "raw").strip()
+    assert json.loads(run(root, "--json", "store", "cat", raw)) == {"base64": "/w=="}
+    made = json.loads(run(root, "--json", "store", "key", "k-1", root / "secret", root / "public"))
+    assert made == {"public": (root / "public").read_text(), "secret_file": str(root / "secret")}
     shown = json.loads(run(root, "store", "show-derivation", "-r", str(items["b"].path)))
     assert set(shown) == {str(items["a"].path), str(items["b"].path)}
 

@@ -116,18 +116,24 @@ def _rooted(store: LocalStore, found: list[StorePath], link: Path) -> list[str]:
 @PATHS
 @click.pass_obj
 def log(context: Context, *, texts: tuple[str, ...]) -> None:
-    """Print the log of building a derivation or an output."""
+    """Print the log of building a derivation or an output; with `anicca --json`, the text by derivation."""
     from anicca.store.logs import read_log  # noqa: PLC0415 (where used)
 
+    logs = {}
     with context.open_store() as store:
         for text in texts:
             path = resolve(store, text)
             drv = path if path.is_derivation else store.info(path).deriver
             if drv is None:
                 raise UsageError(f"{path}: was not built here")
-            for chunk in read_log(store.log_dir, drv):
-                sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+            chunks = read_log(store.log_dir, drv)
+            if context.json:
+                logs[str(drv)] = b"".join(chunks).decode("utf-8", "surrogateescape")
+            else:
+                sys.stdout.buffer.writelines(chunks)
+    sys.stdout.buffer.flush()
+    if context.json:
+        context.print(logs, "")
 
 
 @click.command()

@@ -181,7 +181,8 @@ def sign(context: Context, *, texts: tuple[str, ...], key_file: Path, recursive:
 @click.argument("name")
 @click.argument("secret_file", type=click.Path(path_type=Path))
 @click.argument("public_file", type=click.Path(path_type=Path))
-def key(name: str, secret_file: Path, public_file: Path) -> None:
+@click.pass_obj
+def key(context: Context, *, name: str, secret_file: Path, public_file: Path) -> None:
     """Make a pair of signing keys called NAME. Files that exist are left alone."""
     import os  # noqa: PLC0415 (where used)
 
@@ -194,6 +195,8 @@ def key(name: str, secret_file: Path, public_file: Path) -> None:
     with os.fdopen(os.open(secret_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as secret:
         secret.write(made.text)
     public_file.write_text(str(made.public))
+    if context.json:
+        context.print({"public": str(made.public), "secret_file": str(secret_file)}, "")
 
 
 @click.command()

@@ -275,15 +275,27 @@ def _inside(store: LocalStore, text: str) -> Path:
 @click.argument("text", metavar="PATH")
 @click.pass_obj
 def cat(context: Context, *, text: str) -> None:
-    """Print a file of an object."""
+    """Print a file of an object; with `anicca --json`, as text where it is UTF-8, else in base 64."""
     with context.open_store() as store:
         file = _inside(store, text)
         try:
+            if context.json:
+                context.print(_content_json(file.read_bytes()), "")
+                return
             with file.open("rb") as stream:
                 while chunk := stream.read(1 << 18):
                     sys.stdout.buffer.write(chunk)
         except OSError as error:
             raise AniccaError(f"{text}: {error.strerror}") from error
+
+
+def _content_json(content: bytes) -> dict[str, str]:
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        from base64 import b64encode  # noqa: PLC0415 (where used)
+
+        return {"base64": b64encode(content).decode()}
 
 
 @click.command()
