@@ -6,9 +6,8 @@ One machine, one disk. In each cycle the host boots, is asked what the guard did
 with fsync in two processes, and is cut at a random moment within three seconds; or, in one cycle of three, at a random
 moment of the boot itself, which then has not to do harm to the next. Needs root.
 
-A cycle goes on from the state of a machine that was saved when systemd had started in the initrd, before udev: nothing
-had looked for a disk yet, so each sees its disk as it was left when QEMU was killed. With --whole each starts from the
-kernel on.
+A cycle goes on from the state of a machine that was saved when systemd had started in the initrd, before it had seen a
+disk (tests/vm/roots/paused.py). With --whole each starts from the kernel on.
 """
 
 from __future__ import annotations
@@ -19,25 +18,10 @@ import random
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from tests.vm.roots.guest import Bench, How, make_machine
-
-from anicca import process
-from anicca.vm.cpio import CpioEntry, file, write_cpio
-from anicca.vm.qmp import Qmp
-
-PAUSE = """\
-[Unit]
-DefaultDependencies=no
-Before=systemd-udevd.service systemd-udevd-kernel.socket systemd-udev-trigger.service anicca-guard.service
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/busybox sh -c "echo ready > /dev/ttyS1; sleep 2; echo on > /dev/ttyS1"
-"""
-UNITS = "usr/lib/systemd/system"
+from tests.vm.roots.paused import pause
 
 
 def main() -> int:
@@ -48,7 +32,10 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="start each from the kernel on")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anicca-bench-") as name:
-        machine, state = make_parts(Path(name), paused=not arguments.whole)
+        work = Path(name)
+        machine, state = make_machine(work), None
+        if not arguments.whole:
+            machine, state = pause(machine, work, deed="cut")
         cycles = Cycles(machine, state, seed=arguments.seed)
         end = time.monotonic() + arguments.minutes * 60
         while cycles.cuts < arguments.cycles and time.monotonic() < end:
@@ -103,40 +90,6 @@ class Cycles:
             )
         self.written, self.between = max(map(int, counts)), abs(int(counts[0]) - int(counts[1]))
         print(f"{self.cuts}: {word.guard['outcome']}, {word.seconds:.0f} s", file=sys.stderr, flush=True)
-
-
-def make_parts(work: Path, *, paused: bool) -> tuple[Bench, Path | None]:
-    """The machine, and its state to go on from."""
-    machine = make_machine(work)
-    if not paused:
-        return machine, None
-    link = CpioEntry(path=f"{UNITS}/sysinit.target.wants/pause.service", mode=0o120777, content=b"../pause.service")
-    added = write_cpio([file(f"{UNITS}/pause.service", PAUSE.encode()), link])
-    content = machine.initrd.read_bytes()
-    initrd = work / "initrd-paused"
-    initrd.write_bytes(content + bytes(-len(content) % 4) + added)
-    machine = replace(machine, initrd=initrd)
-    state, socket = work / "state", work / "qmp"
-    argv = [*machine.argv(machine.disk, deed="cut"), "-qmp", f"unix:{socket},server=on,wait=off"]
-    child = process.start(argv, output=work / "qemu.log")
-    try:
-        qmp = Qmp(socket, is_alive=lambda: child.poll() is None)
-        words = machine.disk.with_name("words")
-        end = time.monotonic() + 300
-        while b"ready" not in words.read_bytes():
-            assert time.monotonic() < end, "the machine has not come to its pause"
-            time.sleep(0.1)
-        qmp.execute("stop")
-        assert b"on" not in words.read_bytes(), "the machine went on before it could be saved"
-        qmp.execute("migrate", uri=f"exec:cat > {state}")
-        while (status := qmp.execute("query-migrate")["status"]) != "completed":
-            assert status in ("setup", "active", "device"), status
-            time.sleep(0.1)
-        qmp.execute("quit")
-        child.wait(30)
-    finally:
-        child.kill()
-    return machine, state
 
 
 if __name__ == "__main__":

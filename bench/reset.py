@@ -1,9 +1,10 @@
-"""What forgetting costs: the guard after a boot that wrote no files, 10,000 and 100,000, on each root but f2fs.
+"""What forgetting costs: the guard after a boot that wrote no files, 10,000 and 100,000, on each root.
 
-    python -m bench.reset [--files N,N…] [--rounds N]
+    python -m bench.reset [--files N,N…] [--rounds N] [--roots ROOT,ROOT…]
 
-On this machine's kernel, on loop devices (an f2fs root is not reset at all). Seconds are the guard's own, the least of
-some rounds; beside them is how much of it is the last mount. Needs root, and a kernel with btrfs and xfs.
+On this machine's kernel, on loop devices; f2fs and nilfs2 in a guest (emulated: compare them with themselves). Seconds
+are the guard's own, the least of some rounds; beside them is how much of it is the last mount. Needs root, and a kernel
+with btrfs and xfs.
 """
 
 from __future__ import annotations
@@ -14,21 +15,50 @@ import tempfile
 from pathlib import Path
 
 from tests.integration.roots.volumes import open_host
-from tests.vm.roots.guest import make_tree
+from tests.vm.roots.guest import make_tree, run_alone
+
+from anicca.roots.facts import parse_facts
 
 KINDS = ("btrfs", "overlay:ext4", "overlay:xfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs", "tmpfs")
 FILES = "for d in $(seq {hundreds}); do mkdir d$d; cd d$d; for n in $(seq 100); do echo x > $n; done; cd ..; done; sync"
+
+GUESTS = ("f2fs", "nilfs2")
+SCRIPT = r"""
+echo "anicca.backend=@KIND@ anicca.root=/dev/vda anicca.rootopts=@OPTIONS@" > /run/cmdline
+export ANICCA_CMDLINE=/run/cmdline
+modprobe -a -q nilfs2 overlay
+guard() {
+    /usr/lib/anicca/guard.sh; sleep 3; echo "$1 $(cat /run/anicca/guard.json)"
+}
+forget() {
+    cd /; umount /sysroot
+    for at in top memory; do ! mountpoint -q /run/anicca/$at || umount /run/anicca/$at; done
+}
+for n in 1 2 3; do guard first; forget; done
+for count in @COUNTS@; do
+    for n in $(seq @ROUNDS@); do
+        guard again; cd /sysroot
+        for d in $(seq $((count / 100))); do
+            mkdir d$d; cd d$d; for f in $(seq 100); do echo x > $f; done; cd ..
+        done
+        sync; forget
+        guard $count; ls -A /sysroot; forget
+    done
+done
+"""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", default="0,10000,100000")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--roots", default=",".join((*KINDS, *GUESTS)), help="default: all")
     arguments = parser.parse_args()
     counts = [int(count) for count in arguments.files.split(",")]
     tree = make_tree()
     print("| guard, seconds (its mount) | " + " | ".join(f"{count} files" for count in counts) + " |")
-    for kind in KINDS:
+    roots = arguments.roots.split(",")
+    for kind in filter(roots.__contains__, KINDS):
         cells = []
         for count in counts:
             with tempfile.TemporaryDirectory(prefix="anicca-bench-") as name:
@@ -36,7 +66,31 @@ def main() -> int:
         print(
             f"| {kind} | " + " | ".join(f"{seconds:.2f} ({mount:.2f})" for seconds, mount in cells) + " |", flush=True
         )
+    for kind in filter(roots.__contains__, GUESTS):
+        with tempfile.TemporaryDirectory(prefix="anicca-bench-") as name:
+            taken = measure_in_guest(Path(name), kind, counts, arguments.rounds)
+        cells = [min(taken[count]) for count in counts]
+        print(f"| {kind} | " + " | ".join(f"{seconds:.2f} ({mount:.2f})" for seconds, mount in cells) + " |")
     return 0
+
+
+def measure_in_guest(work: Path, kind: str, counts: list[int], rounds: int) -> dict[int, list[tuple[float, float]]]:
+    """The guard's seconds, and those of its mount, by the files written before."""
+    volume = work / "volume"
+    with volume.open("wb") as file:
+        file.truncate(1 << 30)
+    script = SCRIPT.replace("@KIND@", kind).replace("@OPTIONS@", "").replace("@ROUNDS@", str(rounds))
+    script = script.replace("@COUNTS@", " ".join(map(str, counts)))
+    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
+    for line in run_alone(script, work=work, volume=volume, seconds=3000):
+        what, _, facts = line.partition(" ")
+        if what.isdecimal() and (read := parse_facts(facts)):
+            if not read.is_ordinary:
+                sys.exit(f"{kind}, {what} files: {facts}")
+            taken[int(what)].append((read.seconds, read.mount_seconds))
+        elif what not in ("first", "again"):
+            sys.exit(f"{kind}: {line}")
+    return taken
 
 
 def measure(tree: Path, work: Path, kind: str, count: int, rounds: int) -> tuple[float, float]:

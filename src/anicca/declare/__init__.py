@@ -20,7 +20,7 @@ from anicca.declare.host import (
 )
 from anicca.declare.network import Dhcp, Static, Unmanaged
 from anicca.declare.rank import default, force
-from anicca.declare.root import Afresh, Btrfs, F2fs, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
 from anicca.declare.undeclared import Remember, Rule
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Group",
     "Host",
     "Link",
+    "Nilfs2",
     "Overlay",
     "Part",
     "Persist",

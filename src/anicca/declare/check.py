@@ -17,6 +17,7 @@ from anicca.declare.root import (
     F2fs,
     F2fsCompression,
     F2fsForgetting,
+    Nilfs2,
     Overlay,
     OverlayFilesystem,
     Root,
@@ -89,7 +90,7 @@ def check(spec: Spec) -> tuple[list[Fault], list[Fault]]:
         *_check_sizes(spec),
         *_check_swap(spec),
     ]
-    return faults, [*warn_paths(spec), *_warn_accounts(spec)]
+    return faults, [*warn_paths(spec), *_warn_accounts(spec), *_warn_root(spec)]
 
 
 def _check_names(spec: Spec) -> Iterator[Fault]:
@@ -281,7 +282,7 @@ def _check_root(spec: Spec) -> Iterator[Fault]:
             message = f"{type(spec.root).__name__}: {name} is {value!r}"
             yield fault_at(spec, "root", message, " or ".join(str(choice) for choice in allowed))
     match spec.root:
-        case Tmpfs():
+        case Tmpfs() | Nilfs2():
             if not _TMPFS_SIZE.fullmatch(spec.root.size):
                 yield fault_at(spec, "root", f"{spec.root.size!r} is not the size of a tmpfs", "such as 50% or 2G")
         case F2fs():
@@ -290,6 +291,16 @@ def _check_root(spec: Spec) -> Iterator[Fault]:
         case Btrfs():
             if spec.root.keep < 0 or (spec.root.keep_days or 0) < 0:
                 yield fault_at(spec, "root", "Btrfs: keep and keep_days are numbers from 0 on")
+
+
+def _warn_root(spec: Spec) -> Iterator[Fault]:
+    if isinstance(spec.root, Nilfs2):
+        message = (
+            "nilfs2 cannot be taken back to a snapshot, nor keep extended attributes: what is written is in memory"
+        )
+        yield fault_at(
+            spec, "root", message, "Btrfs() has snapshots on the disk, Tmpfs() does the same without a volume"
+        )
 
 
 def _check_sizes(spec: Spec) -> Iterator[Fault]:

@@ -25,13 +25,13 @@ MAKERS = {
     "xfs": ("xfsprogs", 320 * MIB),
     "f2fs": ("f2fs-tools", 128 * MIB),
     "btrfs": ("btrfs-progs", 256 * MIB),
+    "nilfs2": ("nilfs-tools", 128 * MIB),
 }
 """By filesystem: the Debian package that makes one, and the least that it makes one of (mkfs.xfs: 300 MB)."""
 
 UNAVAILABLE = {
     "zfs": "its module is built on the host by zfs-dkms, and no step of a build does that",
     "bcachefs": "Debian 13's kernel has it, but no package of Debian 13 has its tools",
-    "nilfs2": "it cannot go back to a snapshot, nor keep extended attributes",
 }
 """Filesystems that people ask for, and why no root is on them."""
 
@@ -217,5 +217,26 @@ class Tmpfs(Backend):
         return f"size={self.size},mode=0755"
 
 
-Root = F2fs | Btrfs | Afresh | Overlay | Tmpfs
-ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Overlay, Tmpfs)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nilfs2(Backend):
+    """A root in memory above a blank snapshot of nilfs2, which can neither be written to nor gone back to."""
+
+    backend: ClassVar[str] = "nilfs2"
+
+    size: str = "50%"
+    """The most that may be written: a part of the memory in percent, or a size such as `2G`."""
+    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def volume(self) -> str:
+        """Where the snapshot lies."""
+        return "nilfs2"
+
+    @property
+    def mount_options(self) -> str:
+        """How much may be written."""
+        return f"size={self.size},mode=0755"
+
+
+Root = F2fs | Btrfs | Afresh | Overlay | Nilfs2 | Tmpfs
+ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Overlay, Nilfs2, Tmpfs)

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from anicca.declare.root import Afresh, Btrfs, F2fs, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _system(spec: Spec) -> Iterable[Promise]:
             yield Promise(
                 sentence=f"/ is {spec.root.filesystem}", question="findmnt -n -o FSTYPE /", answer=spec.root.filesystem
             )
-        case Overlay():
+        case Overlay() | Nilfs2():
             yield Promise(sentence="/ is an overlay", question="findmnt -n -o FSTYPE /", answer="overlay")
         case Tmpfs():
             yield Promise(sentence="/ is in memory", question="findmnt -n -o FSTYPE /", answer="tmpfs")

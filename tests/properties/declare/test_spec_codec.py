@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anicca.declare.decode import from_json
-from anicca.declare.root import Afresh, Btrfs, F2fs, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
 from anicca.declare.spec import (
     DirectorySpec,
     DiskSpec,
@@ -97,6 +97,7 @@ specs = st.builds(
         st.builds(Btrfs, compress=st.sampled_from(["zstd", None]), keep=st.integers(0, 9), keep_days=st.none()),
         st.builds(Afresh, st.sampled_from(["ext4", "xfs", "f2fs", "btrfs"])),
         st.builds(Overlay, st.sampled_from(["ext4", "xfs", "btrfs"])),
+        st.builds(Nilfs2, size=texts),
         st.builds(Tmpfs, size=texts),
     ),
     disk=st.builds(DiskSpec, esp_bytes=st.integers(0), nix_bytes=st.integers(0), root_bytes=st.integers(0)),

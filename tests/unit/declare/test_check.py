@@ -15,6 +15,7 @@ from anicca.declare import (
     Group,
     Host,
     Link,
+    Nilfs2,
     Part,
     Persist,
     Static,
@@ -466,6 +467,14 @@ def test_persisting_a_single_file_or_a_whole_tree_is_a_warning() -> None:
             hint="whatever is written there stays: persist the directories that you mean",
         ),
     )
+
+
+def test_the_limits_of_nilfs2_are_a_warning() -> None:
+    spec = combine(Host(name="h", root=Nilfs2()))
+    assert [fault.message for fault in spec.warnings] == [
+        "nilfs2 cannot be taken back to a snapshot, nor keep extended attributes: what is written is in memory"
+    ]
+    assert spec.warnings[0].places[0].line > 0
 
 
 def test_keys_and_groups_that_are_of_no_use_are_warnings() -> None:

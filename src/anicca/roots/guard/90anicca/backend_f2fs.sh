@@ -43,6 +43,19 @@ backend_in_force() {
     case "$1," in "f2fs rw,"*,checkpoint=disable[,:]*) ;; *) return 1 ;; esac
 }
 
+# backend_sound DEVICE: whether the kernel has met no damage since. Garbage in the root directory is nothing to `readdir`
+# as shells call it, and lets files be written that are not found again.
+backend_sound() {
+    backend_name=$(readlink -f "$1")
+    backend_name=$ANICCA_F2FS/${backend_name##*/}/sb_status
+    [ -e "$backend_name" ] || return 0
+    read -r backend_status < "$backend_name"
+    # SBI_NEED_FSCK of fs/f2fs/f2fs.h.
+    [ $((0x$backend_status & 4)) != 0 ] || return 0
+    because "the kernel has found damage in it"
+    return 1
+}
+
 # backend_minimum: `options` becomes the least that keeps the promise.
 backend_minimum() {
     options=checkpoint=disable

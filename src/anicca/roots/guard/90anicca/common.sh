@@ -6,7 +6,8 @@
 : "${ANICCA_CMDLINE:=/proc/cmdline}" "${ANICCA_RUN:=/run/anicca}" "${ANICCA_SYSROOT:=/sysroot}"
 : "${ANICCA_KMSG:=/dev/kmsg}" "${ANICCA_MOUNTINFO:=/proc/self/mountinfo}" "${ANICCA_UPTIME:=/proc/uptime}"
 : "${ANICCA_SYSFS:=/sys/class/block}" "${ANICCA_BY:=/dev/disk}" "${ANICCA_SYSRQ:=/proc/sysrq-trigger}"
-: "${ANICCA_UNITS:=/run/systemd/system}" "${ANICCA_MODULES:=/sys/module}" "${ANICCA_OSRELEASE:=/proc/sys/kernel/osrelease}"
+: "${ANICCA_UNITS:=/run/systemd/system}" "${ANICCA_MODULES:=/sys/module}"
+: "${ANICCA_OSRELEASE:=/proc/sys/kernel/osrelease}" "${ANICCA_F2FS:=/sys/fs/f2fs}"
 export LC_ALL=C
 newline='
 '

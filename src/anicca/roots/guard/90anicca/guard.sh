@@ -112,8 +112,9 @@ attempt() {
         because "the mount does not keep the promise: $value"
         return 1
     fi
-    is_blank && can_write
+    is_blank && can_write && backend_sound "$device"
 }
+
 # hand_over: 0 with a blank root mounted, 1 if there is none, 124 if the filesystem hangs.
 hand_over() {
     bounded "$patience" attempt "$options"
@@ -144,6 +145,7 @@ make_filesystem() {
         ext4) mkfs.ext4 -q -F -L anicca-root "$@" "$make_device" ;;
         xfs) mkfs.xfs -q -f -L anicca-root "$@" "$make_device" ;;
         btrfs) mkfs.btrfs -q -f -L anicca-root "$@" "$make_device" ;;
+        nilfs2) mkfs.nilfs2 -q -f -L anicca-root "$@" "$make_device" ;;
         *) echo "nothing is known of a filesystem $make_kind" && return 1 ;;
     esac
 }
@@ -304,6 +306,7 @@ clock
 taken=$((now - started - waited))
 report "$ANICCA_RUN/guard.json"
 if [ "$outcome" != fell-back ]; then
-    after &
+    # Where nothing is left of the initrd when the host is up, there is no later.
+    case ${ANICCA_LATER:-yes} in no) after ;; *) after & ;; esac
 fi
 exit 0

@@ -21,7 +21,7 @@ installkernel() {
         mmc_block sdhci-pci sdhci-acpi megaraid_sas mpt3sas mptsas mptspi hpsa aacraid smartpqi vmd \
         usbhid hid-generic
     # Filesystems and what they are stacked on; checksums are asked for by name, which no module dependency tells.
-    hostonly='' instmods f2fs ext4 btrfs xfs vfat nls_ascii nls_cp437 erofs overlay loop \
+    hostonly='' instmods f2fs ext4 btrfs xfs nilfs2 vfat nls_ascii nls_cp437 erofs overlay loop \
         dm-mod dm-crypt raid0 raid1 raid456 \
         crc32c crc32c-intel crc32 crc32-pclmul crc32c_generic libcrc32c autofs4 dmi-sysfs
     # Modules load faster from one compressed archive than each from its own.
@@ -62,6 +62,7 @@ install() {
     rm -f "$initdir$systemdutildir"/system-generators/*
     printf 'ID=anicca\nNAME=anicca\nPRETTY_NAME="anicca initrd"\n' > "$initdir/etc/initrd-release"
     ln -sf initrd-release "$initdir/etc/os-release"
+    ln -sf ../proc/self/mounts "$initdir/etc/mtab" # for mkfs.nilfs2
 
     # There is no journald here: the kernel's log keeps everything, and the host's journald reads it from there.
     inst_simple "$moddir/system.conf" "/etc/systemd/system.conf.d/anicca.conf"
@@ -70,8 +71,8 @@ install() {
     inst_multiple busybox mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
         tail sha256sum sh e2fsck mkfs.f2fs
     # Of other filesystems, what the tree has.
-    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs blkdiscard
-    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh backend_overlay; do
+    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs mkfs.nilfs2 mkcp blkdiscard
+    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh backend_overlay backend_nilfs2; do
         inst_simple "$moddir/$name.sh" "/usr/lib/anicca/$name.sh"
     done
     for name in guard nix layout digest stop; do
