@@ -123,18 +123,7 @@ class Write:
         return f"boot files: write {self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rename:
-    """Give an entry another name: its boots are counted anew, or not any more."""
-
-    source: str
-    path: str
-
-    def __str__(self) -> str:
-        return f"boot files: rename {self.source} to {self.path}"
-
-
-Step = Delete | Copy | Write | Rename
+Step = Delete | Copy | Write
 
 
 def plan_boot(
@@ -192,14 +181,18 @@ def plan_boot(
 
 
 def plan_blessing(found: Esp, generation: int) -> tuple[Step, ...]:
-    """The step that ends the counting of a generation's boots: it has proven healthy."""
-    return tuple(
-        Rename(
-            source=f"{ENTRIES}/{name}",
-            path=f"{ENTRIES}/{EntryName(generation=generation, rank=name.rank)}",
-        )
-        for name in found.names_of(generation)[:1]
-        if name.left is not None
+    """The steps that end the counting of a generation's boots: it has proven healthy.
+
+    No renaming: FAT cannot do that in one step, and in between the generation would have no entry.
+    """
+    counted = [name for name in found.names_of(generation) if name.left is not None]
+    if not counted:
+        return ()
+    name = EntryName(generation=generation, rank=counted[0].rank)
+    write = Write(path=f"{ENTRIES}/{name}", content=found.entries[counted[0]])
+    return (
+        *(() if name in found.entries else (write,)),
+        *(Delete(path=f"{ENTRIES}/{each}") for each in counted),
     )
 
 
@@ -227,11 +220,6 @@ def apply_in_memory(found: Esp, steps: Sequence[Step]) -> Esp:
                 assert name is not None
                 free -= 0 if name in entries else CLUSTER_BYTES
                 entries[name] = content
-            case Rename(source=source, path=path):
-                old, new = parse_entry_name(source.rsplit("/", 1)[1]), parse_entry_name(path.rsplit("/", 1)[1])
-                assert old is not None
-                assert new is not None
-                entries[new] = entries.pop(old)
             case _:
                 assert_never(step)
     return Esp(entries=entries, files=files, free_bytes=free)

@@ -120,6 +120,10 @@ def test_a_healthy_boot_ends_the_counting() -> None:
     after = apply_in_memory(esp, plan_blessing(esp, 2))
     assert after.next_boot() == EntryName(generation=2)
     assert plan_blessing(after, 2) == ()
+    # Cut in between it has both names, and going on ends the same.
+    cut = apply_in_memory(esp, plan_blessing(esp, 2)[:1])
+    assert len(cut.names_of(2)) == 2
+    assert apply_in_memory(cut, plan_blessing(cut, 2)).entries == after.entries
 
 
 def test_boot_files_go_with_their_last_generation() -> None:

@@ -12,7 +12,7 @@ from anicca import fs, process
 from anicca.disks.esp import FILES_DIRECTORY, BootEntry, BootFile, initrd_path, kernel_path
 from anicca.disks.image import read_boot_file
 from anicca.errors import AniccaError
-from anicca.system.boot import ENTRIES, Copy, Delete, Esp, Rename, Step, Wanted, Write, parse_entry_name
+from anicca.system.boot import ENTRIES, Copy, Delete, Esp, Step, Wanted, Write, parse_entry_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,9 +88,7 @@ def carry_out(steps: Sequence[Step], boot: Path, *, after: Callable[[Step], None
                 _copy(source, boot / path)
             case Write(path=path, content=content):
                 fs.write_atomic(boot / path, content.encode())
-            case Rename(source=source, path=path):
-                (boot / source).rename(boot / path)
-                fs.sync_directory((boot / path).parent)
+                _settle(boot / path)
             case _:
                 assert_never(step)
         after(step)
@@ -109,4 +107,18 @@ def _copy(source: Path, target: Path) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    fs.sync_directory(target.parent)
+    _settle(target)
+
+
+def _settle(path: Path) -> None:
+    """Make a file durable under the name that it was given last.
+
+    FAT keeps a file's size and first cluster beside its name, and Linux writes them with the file, not with the
+    directory: without this a power cut within half a minute leaves the name, and nothing in it.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    fs.sync_directory(path.parent)

@@ -16,7 +16,7 @@ from anicca.errors import AniccaError, RefusedError
 from anicca.store import locks, profiles
 from anicca.store.nar import hash_path
 from anicca.store.path import StorePath
-from anicca.system.boot import Copy, Delete, Rename, Write
+from anicca.system.boot import Copy, Delete, Write
 from anicca.system.changes import Change, Forget, NoteGood, Point, Record
 from anicca.system.generations import Generation, Seen, manifest
 from anicca.system.reading import System
@@ -227,7 +227,7 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
         match change:
             case Record(generation=generation):
                 _record(places, generation)
-            case Copy() | Delete() | Rename() | Write():
+            case Copy() | Delete() | Write():
                 carry_out([change], places.boot)
             case Point(number=number):
                 profiles.switch(places.profile, number)

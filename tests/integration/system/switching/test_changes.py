@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from tests.integration.system.switching.small import SmallHost, SystemText
 from anicca import process
 from anicca.errors import AniccaError, RefusedError
 from anicca.store import gc as store_gc
-from anicca.system.boot import _named
+from anicca.system.boot import Copy, Write, _named
 from anicca.system.changes import Change, NoteGood, plan_blessed, plan_forgetting, plan_next, plan_return
 from anicca.system.generations import Seen, plan_deletion
 from anicca.system.switching.esp import read_esp
@@ -107,6 +108,30 @@ def test_cut_between_any_two_steps(new_host: Callable[[], SmallHost], name: str)
         assert not plan() if name != "forget" else look(places).get(2) is None
         count += 1
     assert count > 2
+
+
+def test_each_file_is_durable_under_its_last_name(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What FAT takes: to sync a file before it is renamed, as other filesystems want it, and again afterwards."""
+    synced: list[str] = []
+
+    def sync(fd: int, fsync: Callable[[int], None] = os.fsync) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 (text)
+        fsync(fd)
+
+    system = host.workshop.system(SystemText(kernel="kernel 2", initrd="initrd 2"))
+    esp = read_esp(host.places.boot)
+    steps = plan_next(look(host.places, esp), esp, system, host.places.want, current=1, now=5)
+    monkeypatch.setattr(os, "fsync", sync)
+    kinds = set()
+    for step in steps:
+        synced.clear()
+        apply([step], host.places)
+        if isinstance(step, (Copy, Write)):
+            kinds.add(type(step))
+            file = host.places.boot / step.path
+            assert synced[-2:] == [str(file), str(file.parent)]
+            assert synced[0] != str(file)
+    assert kinds == {Copy, Write}
 
 
 def test_killed_for_real(host: SmallHost) -> None:
@@ -267,7 +292,7 @@ def test_a_healthy_boot_is_remembered_once(host: SmallHost) -> None:
     host.run(2)
     esp = read_esp(places.boot)
     steps = plan_blessed(look(places, esp), esp)
-    assert [type(step).__name__ for step in steps] == ["NoteGood", "Rename"]
+    assert [type(step).__name__ for step in steps] == ["NoteGood", "Write", "Delete"]
     apply(steps, places)
     esp = read_esp(places.boot)
     seen = look(places, esp)
