@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 OBSERVE = Path(__file__).with_name("observe.py")
 SOFT_REBOOTS = "systemctl show --property=SoftRebootsCount --value"
+SSH_ENDED = 255
 SECONDS = 900
 """For one command in a guest under emulation, on a loaded machine."""
 CACHE = Path(os.environ.get("ANICCA_TEST_CACHE") or Path.home() / ".cache/anicca-tests") / "mover"
@@ -240,7 +241,10 @@ class Mover:
     def soft_reboot(self, command: str = "anicca soft-reboot") -> None:
         """Have a fresh root and a new userspace, and wait until all that starts has started."""
         before = int(self.ask(SOFT_REBOOTS))
-        self.ask(command)
+        # The session may end before it can say how the command did.
+        done = self.machine.run(command, timeout_seconds=SECONDS, check=False)
+        if done.status not in (0, SSH_ENDED):
+            raise MachineError(f"{command} ended with status {done.status}", detail=done.stderr.decode())
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             # The connection ends with all else, and those who come too early are sent away.

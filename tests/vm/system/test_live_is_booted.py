@@ -58,8 +58,13 @@ def chain() -> dict[str, Declared]:
         then("an /etc file changed, a service added", motd="hello\n", parts=(SLEEPER,))
         then("a service changed, a user added", parts=(LATER,), users=(BOB,))
         then("a package, a timer, and a kernel setting", packages=("tree",), parts=(LATER, TICKER, SWAPPINESS))
-        then("a socket-activated service, a persisted path", parts=(LATER, TICKER, SWAPPINESS, ECHO), persist=(NOTES,))
-        then("a package upgraded, a kernel parameter", upgraded="libssl3t64", parameters=("test.marker=1",))
+        then(
+            "a package upgraded, a socket-activated service, a persisted path, a kernel parameter",
+            upgraded="libssl3t64",
+            parts=(LATER, TICKER, SWAPPINESS, ECHO),
+            persist=(NOTES,),
+            parameters=("test.marker=1",),
+        )
     return found
 
 
