@@ -211,8 +211,8 @@ def test_the_option_must_be_in_force(seen: str, kept: bool) -> None:
 
 @pytest.mark.parametrize(("status", "sound"), [("0", True), ("8101", True), ("4", False), ("810d", False)])
 def test_what_the_kernel_has_found_damaged_is_not_used(status: str, sound: bool, tmp_path: Path) -> None:
-    (tmp_path / "vda2").mkdir()
-    (tmp_path / "vda2/sb_status").write_text(f"{status}\n")
+    (tmp_path / "vda2/stat").mkdir(parents=True)
+    (tmp_path / "vda2/stat/sb_status").write_text(f"{status}\n")
     backend = f'because() {{ echo "$1"; }}\n. {MODULE_DIRECTORY}/backend_f2fs.sh\n'
     said = shell(f"{backend}backend_sound /dev/vda2 && echo sound || :", common={"ANICCA_F2FS": str(tmp_path)})
     assert said.strip() == ("sound" if sound else "the kernel has found damage in it")

@@ -47,7 +47,7 @@ backend_in_force() {
 # as shells call it, and lets files be written that are not found again.
 backend_sound() {
     backend_name=$(readlink -f "$1")
-    backend_name=$ANICCA_F2FS/${backend_name##*/}/sb_status
+    backend_name=$ANICCA_F2FS/${backend_name##*/}/stat/sb_status
     [ -e "$backend_name" ] || return 0
     read -r backend_status < "$backend_name"
     # SBI_NEED_FSCK of fs/f2fs/f2fs.h.
