@@ -33,6 +33,7 @@ VERBS = {
     "query": ("query", "ask about references, derivers, roots"),
     "realise": ("build", "build derivations, or fetch them from caches"),
     "rebuild-db": ("maintain", "make a lost database anew from what is provably whole"),
+    "register-validity": ("maintain", "register objects that lie in the store"),
     "repair-path": ("maintain", "replace damaged objects by good ones"),
     "restore": ("move", "lay out a NAR from stdin"),
     "root": ("maintain", "keep an object through collections"),
@@ -52,7 +53,6 @@ SHORT = {
     "--optimize": "optimise",
     "--read-log": "log",
     "--generate-binary-cache-key": "key",
-    "--register-validity": "load-db",
 } | {
     f"--{verb}": verb
     for verb in (
@@ -70,6 +70,7 @@ SHORT = {
         "print-env",
         "query",
         "realise",
+        "register-validity",
         "repair-path",
         "restore",
         "verify",

@@ -10,7 +10,7 @@ from anicca.store.info import PathInfo
 from anicca.store.path import StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from anicca.store.local import LocalStore
 
@@ -27,8 +27,13 @@ def dump_registration(infos: Iterable[PathInfo]) -> Iterator[str]:
         yield from map(str, references)
 
 
-def parse_registration(lines: Iterable[str]) -> Iterator[PathInfo]:
-    """Read what `dump_registration` gives, line by line without line ends. Raises AniccaError with the line."""
+def parse_registration(
+    lines: Iterable[str], *, measure: Callable[[StorePath], tuple[Hash, int]] | None = None
+) -> Iterator[PathInfo]:
+    """Read what `dump_registration` gives, line by line without line ends. Raises AniccaError with the line.
+
+    With `measure`, the lines lack hash and size, as `nix-store --register-validity` wants them: it says what they are.
+    """
     numbered = enumerate(lines, 1)
     at = 0
 
@@ -46,8 +51,7 @@ def parse_registration(lines: Iterable[str]) -> Iterator[PathInfo]:
         at, first = following
         try:
             path = StorePath.parse(first)
-            nar_hash = Hash.parse(line(), "sha256")
-            size = int(line())
+            nar_hash, size = (Hash.parse(line(), "sha256"), int(line())) if measure is None else measure(path)
             deriver = line()
             references = frozenset(StorePath.parse(line()) for _ in range(int(line())))
             yield PathInfo(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from anicca.store.info import PathInfo
     from anicca.store.local import LocalStore
     from anicca.store.path import StorePath
-    from anicca.store.signature import PublicKey
 
 
 def repair(
@@ -29,7 +28,6 @@ def repair(
     path: StorePath,
     *,
     caches: Sequence[BinaryCache] = (),
-    keys: Mapping[str, PublicKey] | None = None,
     builders: Mapping[str, Builtin] | None = None,
     report: Report = ignore,
 ) -> None:
@@ -38,7 +36,6 @@ def repair(
     A cache's object needs no signature if its hash is the registered one, which it must be. AniccaError if no cache
     has it and it cannot be built again with the same result.
     """
-    del keys  # The registered hash decides.
     store.protect((path,))
     info = store.info(path)
     if damage_of(store, info) is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,52 @@ def test_add_delete_gc(nix: Nix, root: Path, tmp_path: Path) -> None:
     assert len(list((root / "nix/store/.links").iterdir())) == 1
     text = ours(root, "add-text", "t", "--reference", path, stdin=b"text").strip()
     assert ours(root, "-q", "--references", text).strip() == path
+
+
+@BOTH
+def test_what_changes_the_store_has_nix_store_s_names_too(nix: Nix, items: dict[str, Instantiated], root: Path) -> None:
+    b = items["b"]
+    dev, drv = b.outputs["dev"], str(b.path)
+    assert ours(root, "--realise", drv) == ours(root, "--realize", drv) == nix("nix-store", "--realise", drv)
+    assert ours(root, "--read-log", str(items["a"].out)) == "said\n"
+    assert ours(root, "--query", "--references", str(dev)) == nix("nix-store", "--query", "--references", str(dev))
+    for verb in ("--optimise", "--optimize"):
+        assert ours(root, verb).endswith("files\n")
+    # A database that is lost, and loaded again by each from what the other dumped.
+    text = nix("nix-store", "--dump-db")
+    shutil.rmtree(root / "nix/var/nix/db")
+    nix("nix-store", "--init")
+    ours(root, "--load-db", stdin=text.encode())
+    assert ours(root, "--dump-db") == text
+    shutil.rmtree(root / "nix/var/nix/db")
+    nix("nix-store", "--load-db", stdin=text.encode())
+    assert ours(root, "--dump-db") == text
+    # Registered without a hash, which is taken of what lies there. (Nix takes it of what lies in `/nix/store` itself.)
+    copy = root / "nix/store" / f"{'0' * 32}-copy"
+    copy.write_text("copy")
+    text = f"{'/nix/store/' + copy.name}\n\n1\n{items['a'].out}\n"
+    ours(root, "--register-validity", stdin=text.encode())
+    assert ours(root, "-q", "--references", f"/nix/store/{copy.name}").split() == [str(items["a"].out)]
+    assert nix("nix-store", "--verify", "--check-contents") == ""
+
+
+def test_damage_is_repaired_from_a_cache_and_by_building(
+    items: dict[str, Instantiated], root: Path, tmp_path: Path
+) -> None:
+    built = items["a"].out
+    text = ours(root, "add-text", "t", stdin=b"whole").strip()
+    cache = f"file://{tmp_path}/cache"
+    ours(root, "copy", "--to", cache, text)
+    files = [root / "nix/store" / built.basename, root / text[1:]]
+    for words in (["--verify", "--check-contents", "--repair"], ["--repair-path", str(built), text]):
+        for file in files:
+            file.chmod(0o644)
+            file.write_text("damaged")
+        run(root, "store", "verify", "--check-contents", status=1)
+        run(root, "store", *words, status=1)
+        ours(root, *words, "--substituter", cache)
+        assert [file.read_text() for file in files] == ["a\n", "whole"]
+        assert ours(root, "verify", "--check-contents") == ""
 
 
 def test_json_on_everything_that_prints(items: dict[str, Instantiated], root: Path) -> None:

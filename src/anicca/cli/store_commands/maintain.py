@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from anicca.cli.context import Context
     from anicca.store.gc import Collected
     from anicca.store.path import StorePath
-    from anicca.store.signature import PublicKey
 
+SUBSTITUTERS = click.option(
+    "--substituter",
+    "substituters",
+    multiple=True,
+    metavar="URL",
+    help="Ask this binary cache. What has the registered hash needs no signature.",
+)
 PATHS = click.argument("texts", metavar="PATH...", nargs=-1, required=True)
 
 
@@ -89,8 +95,7 @@ def optimise(context: Context) -> None:
 @click.command()
 @click.option("--check-contents", is_flag=True, help="Hash every object again.")
 @click.option("--repair", is_flag=True, help="Replace what is damaged, from caches or by building it again.")
-@click.option("--substituter", "substituters", multiple=True, metavar="URL", help="Ask this binary cache.")
-@click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
+@SUBSTITUTERS
 @click.pass_obj
 def verify(
     context: Context,
@@ -98,7 +103,6 @@ def verify(
     check_contents: bool,
     repair: bool,
     substituters: tuple[str, ...],
-    trusted_keys: tuple[str, ...],
 ) -> None:
     """Check that every registered object is there and, with --check-contents, is what it was."""
     from anicca.store.verify import verify as check  # noqa: PLC0415 (where used)
@@ -109,27 +113,23 @@ def verify(
         if repair:
             paths = [d.path for d in damages if d.path is not None]
             left = [str(d) for d in damages if d.path is None]
-            left += _repair(context, paths, substituters, trusted_keys)
+            left += _repair(context, paths, substituters)
     context.print({"damaged": left}, lines(left))
     if left:
         raise AniccaError(f"{len(left)} objects of the store are damaged")
 
 
-def _repair(
-    context: Context, paths: list[StorePath], substituters: tuple[str, ...], trusted_keys: tuple[str, ...]
-) -> list[str]:
+def _repair(context: Context, paths: list[StorePath], substituters: tuple[str, ...]) -> list[str]:
     """Repair what can be; a sentence for each that cannot."""
     from anicca.store.cache import BinaryCache  # noqa: PLC0415 (where used)
     from anicca.store.repair import repair  # noqa: PLC0415
-    from anicca.store.signature import keyring  # noqa: PLC0415
 
-    keys: dict[str, PublicKey] = keyring(trusted_keys)
     caches = [BinaryCache.open(url) for url in substituters]
     left = []
     with context.open_store() as store:
         for path in paths:
             try:
-                repair(store, path, caches=caches, keys=keys, report=context.report)
+                repair(store, path, caches=caches, report=context.report)
             except AniccaError as error:
                 left.append(str(error))
     return left
@@ -161,16 +161,13 @@ def verify_path(context: Context, *, texts: tuple[str, ...], trusted_keys: tuple
 
 @click.command()
 @PATHS
-@click.option("--substituter", "substituters", multiple=True, metavar="URL", help="Ask this binary cache.")
-@click.option("--trusted-key", "trusted_keys", multiple=True, metavar="KEY", help="Trust what this key signed.")
+@SUBSTITUTERS
 @click.pass_obj
-def repair_path(
-    context: Context, *, texts: tuple[str, ...], substituters: tuple[str, ...], trusted_keys: tuple[str, ...]
-) -> None:
+def repair_path(context: Context, *, texts: tuple[str, ...], substituters: tuple[str, ...]) -> None:
     """Replace damaged objects by good ones, from caches or by building them again."""
     with context.open_store() as store:
         paths = resolve_all(store, texts)
-    left = _repair(context, paths, substituters, trusted_keys)
+    left = _repair(context, paths, substituters)
     if left:
         raise AniccaError(left[0], detail="\n".join(left[1:]) or None)
 
@@ -198,6 +195,27 @@ def load_db(context: Context) -> None:
 
     with context.open_store() as store:
         count = register_in_place(store, parse_registration(line.rstrip("\n") for line in sys.stdin))
+    context.print({"registered": count}, "")
+
+
+@click.command()
+@click.option(
+    "--hash-given", is_flag=True, help="Each path is followed by its hash and size, as `dump-db` prints them."
+)
+@click.option("--reregister", is_flag=True, hidden=True)
+@click.pass_obj
+def register_validity(context: Context, *, hash_given: bool, reregister: bool) -> None:
+    """Register objects that lie in the store: path, deriver, number of references, references, a line each."""
+    from anicca.store.nar import hash_path  # noqa: PLC0415 (where used)
+    from anicca.store.registration import parse_registration, register_in_place  # noqa: PLC0415
+
+    del reregister  # What is valid already gets what is said of it now, as with Nix's flag.
+    with context.open_store() as store:
+        read = parse_registration(
+            (line.rstrip("\n") for line in sys.stdin),
+            measure=None if hash_given else lambda path: hash_path(store.physical(path)),
+        )
+        count = register_in_place(store, read)
     context.print({"registered": count}, "")
 
 
