@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from anicca import fs
 from anicca.errors import AniccaError
 from anicca.events import ignore
-from anicca.store import base32, locks
+from anicca.store import base32, layout, locks
 from anicca.store.aside import AsideHasher
 from anicca.store.hashes import Hash
 from anicca.store.nar import File, dump, dump_bytes, hash_path, hash_views, watched
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     Keep = Callable[[bytes, os.stat_result], bool]
 
 
-RESERVED_BYTES = 8 << 20
 SMALL_BYTES = 1 << 20
+"""Up to here, to copy a file costs less than to look whether it is known."""
 
 
 class LocalStore:
@@ -131,7 +131,7 @@ class LocalStore:
         directory = self.state_dir / "db"
         try:
             if create:
-                self._make_directories()
+                layout.make_directories(self.store_dir, self.state_dir)
             writable = os.access(directory, os.W_OK)
             if writable:
                 self._big_lock = locks.open_lock(directory / "big-lock")
@@ -146,7 +146,7 @@ class LocalStore:
             if create:
                 locks.lock(self._big_lock, exclusive=False)
             if writable:
-                _reserve(directory / "reserved")
+                layout.reserve(directory / "reserved")
         except OSError as error:
             raise AniccaError(
                 f"{error.filename or directory}: {error.strerror}",
@@ -155,27 +155,11 @@ class LocalStore:
 
     def _refuse_orphans(self) -> None:
         """A new database beside old objects would make all of them garbage."""
-        if self.store_dir.is_dir() and any(_is_object(name) for name in os.listdir(self.store_dir)):  # noqa: PTH208
+        if layout.has_objects(self.store_dir):
             raise AniccaError(
                 f"{self.state_dir / 'db' / 'db.sqlite'}: lost, though the store has objects",
                 hint="restore it from a backup, or `anicca store rebuild-db` makes one of what is provably whole",
             )
-
-    def _make_directories(self) -> None:
-        state = self.state_dir
-        for directory in (
-            self.store_dir / ".links",
-            state / "db",
-            state / "temproots",
-            state / "profiles" / "per-user",
-            state / "gcroots" / "auto",
-            state / "gcroots" / "per-user",
-            state / "gc-socket",
-        ):
-            fs.make_public_directory(directory)
-        profiles = state / "gcroots" / "profiles"
-        if not profiles.is_symlink():
-            profiles.symlink_to(state / "profiles")
 
     # Asking
 
@@ -560,27 +544,12 @@ def source_path_of(name: str, source: Path, keep: Keep | None = None) -> StorePa
     return make_source_path(name, hash_path(source, keep=keep)[0])
 
 
-def _reserve(file: Path) -> None:
-    """Room that a collector gives up first: on a full disk it could not even say in the database what is gone."""
-    with suppress(OSError), file.open("ab") as opened:
-        if opened.tell() < RESERVED_BYTES:
-            os.posix_fallocate(opened.fileno(), 0, RESERVED_BYTES)
-
-
 def _is_large(source: Path) -> bool:
     try:
         status = source.lstat()
     except FileNotFoundError:
         return False
     return stat.S_ISDIR(status.st_mode) or status.st_size >= SMALL_BYTES
-
-
-def _is_object(name: str) -> bool:
-    try:
-        StorePath.parse(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _finish(tree: Path) -> None:
