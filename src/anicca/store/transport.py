@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import httpx
 
 _ATTEMPTS = 4
+_WAIT_SECONDS = 0.25
+"""Before the second attempt; each further wait is four times as long."""
 _TIMEOUT_SECONDS = 30.0
 _CHUNK_BYTES = 1 << 18
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -160,7 +162,7 @@ class HttpTransport:
                 if tried == _ATTEMPTS:
                     reason = str(error) or type(error).__name__
                     raise AniccaError(f"{url}: {reason}", hint=f"tried {tried} times; is the network up?") from error
-                time.sleep(0.25 * 4 ** (tried - 1))
+                time.sleep(_WAIT_SECONDS * 4 ** (tried - 1))
             except httpx.InvalidURL as error:
                 raise AniccaError(f"{url}: {error}") from error
 

@@ -16,7 +16,7 @@ import pytest
 from anicca import process
 from anicca.errors import AniccaError
 from anicca.events import Notice
-from anicca.store import LocalStore, StorePath, instantiate
+from anicca.store import LocalStore, StorePath, instantiate, transport
 from anicca.store.build import build
 from anicca.store.cache import BinaryCache
 from anicca.store.copying import copy, substitute
@@ -107,7 +107,10 @@ def test_what_is_named_by_its_content_needs_no_signature(source: LocalStore, sto
     assert store.valid([a, b]) == {a, b}
 
 
-def test_the_next_cache_is_asked(source: LocalStore, store: LocalStore, tmp_path: Path, key: SecretKey) -> None:
+def test_the_next_cache_is_asked(
+    source: LocalStore, store: LocalStore, tmp_path: Path, key: SecretKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_WAIT_SECONDS", 0)
     path = fill(source)
     good = BinaryCache.open(f"file://{tmp_path}/good", compression="zstd", secret_key=key)
     copy(source, good, [path])

@@ -283,7 +283,7 @@ ADDERS = {
 
 @BOTH
 @pytest.mark.parametrize(
-    "seconds", [pytest.param(8, id="short"), pytest.param(60, id="minute", marks=pytest.mark.nightly)]
+    "seconds", [pytest.param(6, id="short"), pytest.param(60, id="minute", marks=pytest.mark.nightly)]
 )
 def test_nix_and_anicca_at_once(root: Path, nix: Nix, tmp_path: Path, seconds: int) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
