@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from anicca.system.unitfiles import is_yes, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from anicca.system.unitfiles import Unit, UnitSet
 
@@ -51,6 +51,8 @@ WAITING = {
     "anicca-switch*.service": "it is what switches",
 }
 """Units that are never stopped by a switch: they keep what they have until they are restarted or the host is."""
+
+SESSIONS = "session-*.scope"
 
 PASSIVE = (".slice", ".scope", ".device", ".target", ".swap")
 """daemon-reload is all that these need."""
@@ -238,7 +240,14 @@ class _Planner:
                 reload.append(action)
             else:
                 restart.append(action)
-        return reload, self._with_sockets(restart), waits
+        return reload, self._with_sockets(restart), [*waits, *self._sessions()]
+
+    def _sessions(self) -> Iterator[Action]:
+        """Sessions whose programs run what changed. No unit of a system is theirs: they end when they end."""
+        for name, one in sorted(self.active.items()):
+            changed = one.maps & self.changed.usr
+            if changed and fnmatch.fnmatchcase(name, SESSIONS):
+                yield Action(unit=name, why=(*(f"{path} changed" for path in few(changed)), "it is somebody's session"))
 
     def _with_sockets(self, restart: list[Action]) -> list[Action]:
         """A socket cannot be made anew while its service has it: both restart, the socket first."""

@@ -179,3 +179,11 @@ def test_a_session_keeps_its_files() -> None:
     directory = system(**{"user-runtime-dir@7_service": SERVICE})
     changed = system(**{"user-runtime-dir@7_service": SERVICE + "Nice=3\n"})
     assert list(plan(directory, changed, "user-runtime-dir@7.service")) == ["waits"]
+
+
+def test_a_session_that_runs_what_changed_is_said() -> None:
+    library = "/usr/lib/libcrypto.so.3"
+    here = Active(name="session-1.scope", maps=frozenset({library}))
+    found = plan_units(OLD, OLD, [here, Active(name="session-2.scope")], Changed(usr=frozenset({library})))
+    assert [str(one) for one in found.waits] == [f"session-1.scope ({library} changed; it is somebody's session)"]
+    assert plan(OLD, OLD, here, usr=frozenset({"/usr/bin/other"})) == {}

@@ -95,7 +95,7 @@ def stale() -> dict[str, list[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            unit = (process / "cgroup").read_text().strip().rsplit("/", 1)[-1]
+            unit = unit_of((process / "cgroup").read_text().strip())
             for mapped in (process / "map_files").iterdir():
                 name = str(mapped.readlink())
                 path = Path(name if name.startswith("/usr/") else f"/usr{name}")
@@ -104,6 +104,11 @@ def stale() -> dict[str, list[str]]:
         except OSError:
             continue
     return {unit: sorted(files) for unit, files in sorted(found.items())}
+
+
+def unit_of(cgroup: str) -> str:
+    """The system's unit that a process is in; all of a user's belongs to that user's."""
+    return next((part for part in cgroup.split("/") if part.endswith((".service", ".scope"))), cgroup)
 
 
 def is_same(mapped: Path, path: Path) -> bool:

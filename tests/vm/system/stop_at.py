@@ -4,7 +4,6 @@ Steps are all that changes something: mounts, paths of the root, what systemd is
 """
 
 import atexit
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +37,7 @@ def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         result = function(*arguments, **options)
         done += 1
         if done == last:
-            os.sync()
+            # Nothing is synced here: what is to survive must have been.
             print("stopped after", name, *map(str, arguments), flush=True)  # noqa: T201
             time.sleep(3600)
         return result
