@@ -86,7 +86,7 @@ case $deed in
         junk
         ( while :; do dd if=/dev/zero of=/junk/big bs=4096 count=100 conv=fsync 2> /dev/null; done ) &
         ( while :; do date +%N >> /var/kept/log; sync; done ) &
-        sleep 2
+        sleep 1
         echo cut-me
         sleep 100
         ;;
@@ -180,6 +180,8 @@ class Bench:
         child = process.start(argv, output=disk.with_name("qemu.log"))
         late = how.get("late_seconds", math.inf)
         try:
+            if "state" in how:
+                go_on(child, disk.with_name("qmp"))
             while child.poll() is None and time.monotonic() < started + how.get("seconds", 240):
                 if how.get("cut") and b"cut-me" in words.read_bytes():
                     time.sleep(how.get("delay_seconds", 0))
@@ -189,7 +191,7 @@ class Bench:
                 if time.monotonic() > started + late:
                     late = math.inf
                     qmp = Qmp(disk.with_name("qmp"), is_alive=lambda: child.poll() is None)
-                    qmp.execute("device_add", driver="virtio-blk-pci", id="late", bus="port", drive="disk0")
+                    qmp.execute("device_add", driver="virtio-blk-pci", id="late", bus="plug", drive="disk0")
                 if b"THIS HOST CANNOT BOOT" in console.read_bytes():
                     break
                 time.sleep(0.2)
@@ -219,11 +221,21 @@ class Bench:
         )
         incoming = ["-incoming", f"exec:cat {how['state']}"] if "state" in how else []
         qemu = qemu_argv(plan)
+        if "state" in how or "late_seconds" in how:
+            qemu += ["-qmp", f"unix:{disk.with_name('qmp')},server=on,wait=off"]
         if "late_seconds" in how:
             at = next(n for n, word in enumerate(qemu) if word.startswith("virtio-blk-pci,drive=disk0"))
-            qemu[at] = "pcie-root-port,id=port,chassis=1"
-            qemu += ["-qmp", f"unix:{disk.with_name('qmp')},server=on,wait=off"]
+            qemu[at] = "pcie-root-port,id=plug,chassis=1"
         return ["setpriv", "--pdeathsig", "KILL", *qemu, *incoming]
+
+
+def go_on(child: process.Child, socket: Path) -> None:
+    """Let a machine run as soon as its state has been read: it was saved standing still."""
+    qmp = Qmp(socket, is_alive=lambda: child.poll() is None)
+    while qmp.execute("query-status")["status"] == "inmigrate":
+        time.sleep(0.05)
+    qmp.execute("cont")
+    qmp.close()
 
 
 def with_errors(disk: Path, sectors: Sequence[int]) -> Path:

@@ -27,7 +27,7 @@ Before=systemd-udevd.service systemd-udevd-kernel.socket systemd-udev-trigger.se
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/busybox sh -c "echo ready > /dev/ttyS1; sleep 2; echo on > /dev/ttyS1"
+ExecStart=/usr/bin/busybox sh -c "echo ready > /dev/ttyS1; sleep 1; echo on > /dev/ttyS1"
 """
 UNITS = "etc/systemd/system"
 

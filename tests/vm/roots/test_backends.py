@@ -52,7 +52,7 @@ def test_a_host_is_up_after_damage(case: tuple[str, str, str], bench: Any, volum
     backend, root, first = case
     disk = bench.copy(tmp_path)
     parameters = parameters_of(backend)
-    one = bench.boot(disk, deed="full", parameters=parameters)
+    one = bench.boot(disk, deed="full", parameters=parameters, seconds=900)
     full = bench.boot(disk, deed="reboot", parameters=parameters)
     assert full.guard["outcome"] in ("blank", "made-afresh"), full.guard
     assert full.guard["root"] == root
