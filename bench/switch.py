@@ -1,46 +1,55 @@
-"""How long a switch takes on a host, and what is down meanwhile; all in one guest.
+"""How long a switch takes on a host, beside convergent tools, and what is down meanwhile.
 
-    python -m bench.switch [--rounds N]
+    python -m bench.switch [--rounds N] [--cache DIR] [--here]
 
-- A switch with nothing to do: on this machine, of a copy of the host's store and boot files, as an emulator's seconds
-  say nothing. It stops and mounts nothing, so it is the whole command but for mounting the ESP.
-- A switch that changes one file of /etc, beside one that changes a thousand: both boot files, link and trial included.
+On this machine, as an emulator's seconds say nothing:
+
+- A switch with nothing to do, of a copy of the host's store and boot files: the whole command but for mounting the ESP.
+  Beside it CFEngine, Salt and Puppet with a thousand files that are as declared, in a Debian root. Processor time.
+
+In one guest, where only what stands beside each other counts:
+
+- One file of /etc changed in a host.py, built there, tried and made the next boot's; beside `puppet apply`, Salt and
+  CFEngine that change one file.
+- A switch to a built system that changes one file of /etc, and one that changes a thousand.
 - How long nginx is down when a switch restarts it, beside `systemctl restart nginx`: from systemd's own clock, from
   leaving the active state to being in it again.
 - A soft reboot beside a full one: from the command until all that starts has started.
 
-Needs root and what building a host needs; hosts are built once and kept where tests keep theirs.
+Needs root, mmdebstrap, the archives that apt and pip are set up for, and what building a host needs; hosts are built
+once and kept where tests keep theirs.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.vm.system.hosts import CACHE, Declared, Mover, build, make_image, pack
+from bench.switch_peers import MANY, PEERS, inside, make_disk, make_root
+from tests.vm.system.hosts import CACHE, Declared, Mover, build, make_image, pack, toolchain
 
 from anicca import process
 from anicca.disks.esp import FILES_DIRECTORY
 from anicca.store import LocalStore, StorePath
 from anicca.system.boot import ENTRIES
 from anicca.system.changes import plan_next
-from anicca.system.image import _staged_nix
+from anicca.system.image import staged_nix
 from anicca.system.switching.esp import read_esp
 from anicca.system.switching.host import HostPlaces, apply, current_number, look
 from anicca.vm.machine import Machine, MachineConfig
 from anicca.vm.probe import choose_accelerator
 from anicca.vm.qemu import Disk
 
-MANY = 1000
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def files(first: int, rest: int) -> tuple[str, ...]:
@@ -49,14 +58,17 @@ def files(first: int, rest: int) -> tuple[str, ...]:
 
 
 DROPIN = 'Part(files={"/etc/systemd/system/nginx.service.d/bench.conf": File("[Service]\\nEnvironment=BENCH=1\\n")})'
+BASE = Declared(tool="tool(builds=True)")
 HOSTS = {
-    "many": Declared(files=files(0, 0)),
-    "one": Declared(files=files(1, 0)),
-    "all": Declared(files=files(1, 1)),
-    "restarted": Declared(files=files(0, 0), parts=(DROPIN,)),
+    "many": replace(BASE, files=files(0, 0)),
+    "one": replace(BASE, files=files(1, 0)),
+    "all": replace(BASE, files=files(1, 1)),
+    "restarted": replace(BASE, files=files(0, 0), parts=(DROPIN,)),
 }
+CHANGE = 'sed -i \'s,\\("/etc/motd": File(\\).[^)]*,\\1"{}",\' /root/host/host.py'
+PEER = "chroot /mnt sh -c '{}' > /dev/null 2>&1"
 DOWN = "systemctl show nginx --property={} --value"
-NOTHING, TWICE, DOWNTIME, SOFT = 0.5, 1.5, 1.1, 0.5
+NOTHING, AS_FAST, TWICE, DOWNTIME, SOFT = 0.5, 1.0, 1.5, 1.1, 0.5
 """What issue 5 asks for: seconds, then ratios."""
 
 
@@ -64,7 +76,7 @@ def nothing_to_do(system: StorePath, times: int) -> Iterator[float]:
     """Seconds of processor time of each switch to a system that runs, of a host that is a few directories."""
     with (
         LocalStore.open(CACHE / "store") as store,
-        _staged_nix(system, store, None) as nix,
+        staged_nix(system, store, None) as nix,
         LocalStore.open(nix.parent) as copy,
         tempfile.TemporaryDirectory(prefix="anicca-bench-") as directory,
     ):
@@ -79,40 +91,95 @@ def nothing_to_do(system: StorePath, times: int) -> Iterator[float]:
         command: list[str | Path] = [sys.executable, "-m", "anicca", "--store", nix.parent, "switch", str(system)]
         command += ["--boot", places.boot, "--run", places.run, "--command-line", places.command_line]
         for _ in range(times):
-            before = os.times()
-            done = process.run(command)
-            after = os.times()
-            yield after.children_user + after.children_system - before.children_user - before.children_system
-            assert done.text.strip() == "nothing to do", done.text
+            seconds, said = processor_time(lambda: process.run(command).text)
+            assert said.strip() == "nothing to do", said
+            yield seconds
+
+
+def processor_time(run: Callable[[], str]) -> tuple[float, str]:
+    """Seconds of processor time of the programs that are run, and what they say."""
+    before = os.times()
+    said = run()
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system, said
 
 
 class Bench:
     """A host, and what was measured on it."""
 
-    def __init__(self, mover: Mover, rounds: int) -> None:
-        self.mover = mover
+    def __init__(self, mover: Mover | None, rounds: int) -> None:
+        self._mover = mover
         self.rounds = rounds
         self.missed: list[str] = []
 
+    @property
+    def mover(self) -> Mover:
+        """The guest."""
+        assert self._mover is not None
+        return self._mover
+
     def row(self, what: str, value: float, limit: float, said: str) -> None:
         """Print a line; remember it if it is not what was asked for."""
-        print(f"{what}: {said}; asked for: at most {limit:g}{'' if value <= limit else '  MISSED'}", flush=True)
+        asked = "" if math.isinf(limit) else f"; asked for: at most {limit:g}{'' if value <= limit else '  MISSED'}"
+        print(f"{what}: {said}{asked}", flush=True)
         if value > limit:
             self.missed.append(what)
 
-    def switch(self, name: str) -> float:
-        """Switch to a host; seconds of the guest's own clock."""
-        system = self.mover.systems[name]
-        before, after = self.mover.ask(
-            f"cut -d' ' -f1 /proc/uptime; anicca switch {system} > /dev/null; cat /proc/uptime"
-        ).split("\n")
-        return float(after.split()[0]) - float(before)
+    def seconds(self, command: str) -> float:
+        """How long a command takes, by the guest's own clock."""
+        said = self.mover.ask(f"cut -d' ' -f1 /proc/uptime; {command} > /dev/null; cat /proc/uptime").split("\n")
+        return float(said[-1].split()[0]) - float(said[0])
 
-    def nothing(self) -> None:
-        """A switch to what runs, on this machine."""
-        times = [*nothing_to_do(self.mover.systems["base"], 5 * self.rounds)]
-        seconds = statistics.median(times)
-        self.row("nothing to do", seconds, NOTHING, f"{seconds:.2f} s of processor time")
+    def switch(self, name: str) -> float:
+        """Switch to a host; seconds."""
+        return self.seconds(f"anicca switch {self.mover.systems[name]}")
+
+    def nothing(self, system: StorePath, peers: Path) -> None:
+        """A switch to what runs, and tools that find all as declared, on this machine."""
+        ours = statistics.median(nothing_to_do(system, 5 * self.rounds))
+        self.row("nothing to do", ours, NOTHING, f"{ours:.2f} s of processor time")
+        for peer in PEERS:
+            apply = peer.apply.format("many")
+            inside(peers, apply)
+            theirs = statistics.median(
+                processor_time(lambda apply=apply: inside(peers, apply).text)[0]  # type: ignore[misc]
+                for _ in range(2 * self.rounds)
+            )
+            self.row(f"  beside {peer.name}", ours / theirs, AS_FAST, f"{theirs:.2f} s for {MANY} files as declared")
+
+    def built_here(self) -> None:
+        """One file of a host.py, and one file of each tool; and each with nothing to do."""
+        host = self.mover
+        host.ask("mkdir -p /root/host; cat > /root/host/host.lock", stdin=BASE.file.with_name("host.lock").read_bytes())
+        host.ask("cat > /root/host/host.py", stdin=BASE.file.read_bytes())
+        host.ask("mount /dev/vdc /mnt && mount -t proc proc /mnt/proc && mount --rbind /sys /mnt/sys")
+        one: dict[str, list[float]] = {name: [] for name in ("anicca", *(peer.name for peer in PEERS))}
+        idle: dict[str, list[float]] = {name: [] for name in one}
+        for peer in PEERS:
+            host.ask(PEER.format(peer.apply.format("many")))
+        for round_number in range(self.rounds + 1):
+            letter = "ab"[round_number % 2]
+            host.ask(CHANGE.format(f"{letter}{round_number}"))
+            one["anicca"].append(self.seconds("anicca switch /root/host/host.py"))
+            idle["anicca"].append(self.seconds("anicca switch $(readlink /run/anicca/system)"))
+            for peer in PEERS:
+                one[peer.name].append(self.seconds(PEER.format(peer.apply.format(f"one-{letter}"))))
+                idle[peer.name].append(self.seconds(PEER.format(peer.apply.format("many"))))
+        host.ask("umount --recursive /mnt")
+        # The first of each reads its programs from the disk.
+        changed, unchanged = (
+            {name: statistics.median(times[1:]) for name, times in all_.items()} for all_ in (one, idle)
+        )
+        for peer in PEERS:
+            ours, theirs = changed["anicca"], changed[peer.name]
+            said = f"{ours:.1f} s, {theirs:.1f} s emulated, ratio {ours / theirs:.2f}"
+            # What is asked for is Puppet's time.
+            limit = AS_FAST if peer.name == "Puppet" else math.inf
+            self.row(f"one file of a host.py, beside {peer.name}", ours / theirs, limit, said)
+        for peer in PEERS:
+            ours, theirs = unchanged["anicca"], unchanged[peer.name]
+            said = f"{ours:.1f} s, {theirs:.1f} s emulated, ratio {ours / theirs:.2f}"
+            self.row(f"nothing to do in the guest, beside {peer.name} with {MANY} files", ours / theirs, math.inf, said)
 
     def one_and_many(self) -> None:
         """One file of /etc, and a thousand."""
@@ -163,21 +230,30 @@ def main() -> int:
     """Build, boot, measure; 1 if something is not what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    systems = {name: build(declared) for name, declared in {"base": Declared(), **HOSTS}.items()}
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where the tools' root is kept")
+    parser.add_argument("--here", action="store_true", help="only what is measured on this machine")
+    options = parser.parse_args()
+    if options.here:
+        bench = Bench(None, options.rounds)
+        bench.nothing(build(BASE), make_root(options.cache))
+        return 1 if bench.missed else 0
+    systems = {name: build(declared) for name, declared in {"base": BASE, **HOSTS}.items()}
+    peers = make_root(options.cache)
     with tempfile.TemporaryDirectory(prefix="anicca-bench-") as directory:
         work = Path(directory)
-        make_image(Declared(), work / "disk.raw")
-        pack(systems.values(), systems["base"], work / "more.raw")
-        disks = (Disk(path=work / "disk.raw"), Disk(path=work / "more.raw"))
+        make_image(BASE, work / "disk.raw")
+        pack([*systems.values(), toolchain(BASE)], systems["base"], work / "more.raw")
+        make_disk(peers, work / "peers.raw")
+        disks = tuple(Disk(path=work / name) for name in ("disk.raw", "more.raw", "peers.raw"))
         config = MachineConfig(name="anicca-bench", disks=disks, accelerator=choose_accelerator(CACHE))
         with Machine(config, run_dir=work) as machine:
-            bench = Bench(Mover(machine=machine, systems=systems), rounds)
+            bench = Bench(Mover(machine=machine, systems=systems), options.rounds)
+            bench.nothing(systems["base"], peers)
             machine.start()
             bench.mover.wait()
             bench.mover.ask("anicca store import < /dev/vdb")
+            bench.built_here()
             bench.switch("many")
-            bench.nothing()
             bench.one_and_many()
             bench.downtime()
             bench.reboots()

@@ -51,7 +51,7 @@ def make_image(
     Raises `DeclarationError` where a declared size is too small, `AniccaError` where `output` is there already.
     """
     origins = None if declared_in is None else origins_of(spec, declared_in)
-    with _staged_nix(plan.system.out, store, origins) as nix_root:
+    with staged_nix(plan.system.out, store, origins) as nix_root:
         files = _boot_files(spec, plan, store)
         disk = plan_disk(
             host=spec.name,
@@ -76,7 +76,7 @@ def make_image(
 
 
 @contextmanager
-def _staged_nix(system: StorePath, store: LocalStore, origins: Origins | None) -> Iterator[Path]:
+def staged_nix(system: StorePath, store: LocalStore, origins: Origins | None) -> Iterator[Path]:
     """The content of the nix volume: the closure by hard links, its registration, the profile with generation 1."""
     closure = store.closure([system])
     # Beside the store, where hard links can be made; beside the image they might be copies.
