@@ -1,10 +1,10 @@
 """Looking at one tree: anicca beside aide, mtree, debsums, dpkg and find. Wall and CPU seconds, peak memory, ratios.
 
-    python -m bench.drift TREE [--runs 5] [--directory DIR] [--only GROUP…] [--million]
+    python -m bench.drift TREE [--runs 5] [--directory DIR] [--only GROUP…] [--cold] [--million]
 
 TREE is a Debian root, as mmdebstrap makes it, or any other tree, of which dpkg knows nothing. It is only read. All are
-whole processes, turn and turn about in the same run, with a warm cache. Peers that are not installed are left out
-(Debian: aide mtree-netbsd debsums nix-bin git). Needs root.
+whole processes, turn and turn about in the same run, with a warm cache, or with `--cold` an empty one. Peers that are
+not installed are left out (Debian: aide mtree-netbsd debsums nix-bin git). Needs root.
 
 `host` and `deep` make an anicca host of the same tree, with a thousand files more than were declared. There `anicca
 drift` looks at its root alone, as /usr, /etc and the store cannot be written to; the peers do not know that, and look
@@ -42,22 +42,38 @@ for entry in Scan(os.fsencode(sys.argv[1]), Options(xattrs=sys.argv[2] == "xattr
 """
 HASH = """
 import hashlib, os, sys
-from concurrent.futures import ProcessPoolExecutor
 def work(paths):
     for path in paths:
-        with open(path, "rb") as file:
-            hashlib.file_digest(file, "sha256")
-if __name__ == "__main__":
-    paths = [
-        os.path.join(top, name).encode("utf-8", "surrogateescape")
-        for top, _, names in os.walk(sys.argv[1])
-        for name in names
-    ]
-    paths = [path for path in paths if os.path.isfile(path) and not os.path.islink(path)]
-    size = 256
-    with ProcessPoolExecutor() as pool:
-        list(pool.map(work, [paths[at : at + size] for at in range(0, len(paths), size)]))
+        fd = os.open(path, os.O_RDONLY)
+        state = hashlib.sha256()
+        while chunk := os.read(fd, 1 << 18):
+            state.update(chunk)
+            if len(chunk) < 1 << 18:
+                break
+        os.close(fd)
+        state.hexdigest()
+paths = []
+def walk(top):
+    with os.scandir(top) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                walk(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                paths.append(entry.path)
+for top in sys.argv[1:]:
+    walk(os.fsencode(top))
+cores = os.cpu_count()
+pids = []
+for core in range(cores):
+    pid = os.fork()
+    if not pid:
+        work(paths[core::cores])
+        os._exit(0)
+    pids.append(pid)
+for pid in pids:
+    os.waitpid(pid, 0)
 """
+"""The machine's own limit: a list of the files, an equal part for each core, opened, read, hashed, closed."""
 AIDE = """\
 database_in=file:{top}/aide.db
 database_out=file:{top}/aide.new
@@ -159,6 +175,7 @@ def host_works(tree: Path, top: Path) -> list[Work]:
         Work("host", "git status", [*git, "status", "--porcelain"], prepare=prepare_git),
         Work("deep", "anicca drift --deep", inside(tree, host, [*drift, "--deep"])),
         Work("deep", "read and sha256, all cores", [sys.executable, f"{top}/hash.py", str(tree)]),
+        Work("deep", "the same, the store too", [sys.executable, f"{top}/hash.py", str(tree), f"{top}/volume"]),
         Work("deep", "nix-store --verify --ch…", nix),
         Work("deep", "debsums -as", ["debsums", "-as", f"--root={tree}"]),
     ]
@@ -210,6 +227,7 @@ def main() -> None:
     options.add_argument("--directory", type=Path, default=None)
     options.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     options.add_argument("--reuse", type=Path, help="where an earlier run with --reuse left what takes long to make")
+    options.add_argument("--cold", action="store_true", help="with an empty page cache before each")
     options.add_argument("--million", action="store_true")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
@@ -223,12 +241,15 @@ def main() -> None:
         if which("mtree") and "check" in chosen.only:
             specification = process.run(["mtree", "-c", "-k", MTREE, "-p", chosen.tree]).stdout
             (top / "mtree").write_bytes(specification)
-        for turn in range(chosen.runs + 1):
+        # The first turn fills the cache.
+        for turn in range(1 if chosen.cold else 0, chosen.runs + 1):
             for work in todo:
                 if work.prepare is not None:
                     work.prepare()
+                if chosen.cold:
+                    process.run(["sync"])
+                    Path("/proc/sys/vm/drop_caches").write_text("3\n")
                 cost = timed(work.argv, top / "log")
-                # The first turn fills the cache.
                 if turn:
                     costs[work.name].append(cost)
             print(f"turn {turn} of {chosen.runs}, load {os.getloadavg()[0]:.1f}", file=sys.stderr)

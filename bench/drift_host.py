@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import stat
+import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca import process
@@ -15,11 +17,11 @@ from anicca.drift.system import ELSEWHERE
 from anicca.store import LocalStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from anicca.drift.entry import Entry
+    from anicca.store.path import StorePath
 
 DRIFTED = 1000
+OBJECTS = 200
 PARTS = ("usr", "var", "opt", "srv", "root", "home")
 """What of a tree is in its objects; the rest is links, mount points and /etc, which is an image."""
 
@@ -33,17 +35,17 @@ def make_host(tree: Path, top: Path) -> Path:
         if (tree / part).is_dir():
             process.run(["cp", "-a", "--reflink=auto", tree / part, work / part])
     with LocalStore.open(volume) as store:
-        packages = store.add_path("packages", work)
+        objects = add_objects(store, work)
         system = top / "system"
         (system / "layout").mkdir(parents=True)
         (system / "layout/persist").write_text("")
         (system / "spec.json").write_text(json.dumps({"name": "bench", "files": {}, "units": {}}))
         (system / "packages.json").write_text("[]")
         with (system / "manifest.jsonl").open("w") as lines:
-            for record in manifest(tree, str(packages)):
+            for record in manifest(tree, objects):
                 lines.write(json.dumps(record, separators=(",", ":")) + "\n")
         process.run(["mkfs.erofs", "--quiet", "-T1", system / "etc.erofs", tree / "etc"])
-        found = store.add_path("system", system, references=[packages])
+        found = store.add_path("system", system, references=list(objects.values()))
     host.chmod(0o755)
     for path, mode in ELSEWHERE.items():
         (host / os.fsdecode(path[1:])).mkdir(exist_ok=True)
@@ -53,6 +55,24 @@ def make_host(tree: Path, top: Path) -> Path:
         process.run(["cp", "-a", tree / name, host / name])
     process.run(["rm", "-rf", work, system])
     return host
+
+
+def add_objects(store: LocalStore, work: Path) -> dict[bytes, StorePath]:
+    """The files of a tree as objects, as many as a small host has packages; which one a directory's files are in."""
+    found = {}
+    for top, _, names in os.walk(work):
+        if names:
+            directory = os.fsencode(top[len(os.fspath(work)) :])
+            part = work.parent / f"part-{zlib.crc32(directory) % OBJECTS}"
+            (part / top[len(os.fspath(work)) + 1 :]).mkdir(parents=True, exist_ok=True)
+            for name in names:
+                Path(top, name).rename(part / top[len(os.fspath(work)) + 1 :] / name)
+            found[directory] = part
+    objects = {}
+    for part in set(found.values()):
+        objects[part] = store.add_path(part.name, part)
+        process.run(["rm", "-r", part])
+    return {directory: objects[part] for directory, part in found.items()}
 
 
 def plant(host: Path) -> None:
@@ -71,18 +91,20 @@ def inside(tree: Path, host: Path, words: list[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words]
 
 
-def manifest(tree: Path, packages: str) -> list[dict[str, object]]:
+def manifest(tree: Path, objects: dict[bytes, StorePath]) -> list[dict[str, object]]:
     """The tree as builders write it down."""
     users = {number: name for name, number in records.parse_names((tree / "etc/passwd").read_bytes()).items()}
     groups = {number: name for name, number in records.parse_names((tree / "etc/group").read_bytes()).items()}
     return [
-        _record(entry, packages, users, groups)
+        _record(entry, objects, users, groups)
         for entry in Scan(os.fsencode(tree), Options(cross_mounts=False))
         if entry.path != b"/"
     ]
 
 
-def _record(entry: Entry, packages: str, users: dict[int, str], groups: dict[int, str]) -> dict[str, object]:
+def _record(
+    entry: Entry, objects: dict[bytes, StorePath], users: dict[int, str], groups: dict[int, str]
+) -> dict[str, object]:
     path = entry.path.decode("utf-8", "surrogateescape")
     record: dict[str, object] = {
         "path": path,
@@ -96,7 +118,7 @@ def _record(entry: Entry, packages: str, users: dict[int, str], groups: dict[int
     if entry.kind == "file":
         record["size"] = entry.size
         if entry.size:
-            record["source"] = f"{packages}{path}"
+            record["source"] = f"{objects.get(entry.path.rpartition(b'/')[0], '/none')}{path}"
     if entry.xattrs:
         record["xattrs"] = {name: base64.b64encode(value).decode() for name, value in entry.xattrs}
     return record

@@ -97,25 +97,23 @@ class _Pass:
         """All differences."""
         rest = iter(self.expectation.entries)
         wanted = next(rest, None)
-        wanted_key = order(wanted.path) if wanted else b""
         for entry in observed:
             if entry.flags and self._is_beneath(entry):
                 self.beneath.append(_found(entry, ADDED, note="beneath a mount"))
                 continue
             self.tally.entries += 1
-            key = order(entry.path)
-            while wanted is not None and wanted_key < key:
-                yield from self._missing(wanted)
-                wanted = next(rest, None)
-                wanted_key = order(wanted.path) if wanted else b""
+            if wanted is not None and wanted.path != entry.path:
+                key = order(entry.path)
+                while wanted is not None and order(wanted.path) < key:
+                    yield from self._missing(wanted)
+                    wanted = next(rest, None)
             if entry.error and entry.mode == 0:
                 self.unread.append(entry.path)
                 yield _found(entry, UNREADABLE, now=entry.error)
-            elif wanted is not None and wanted_key == key:
+            elif wanted is not None and wanted.path == entry.path:
                 self._count(wanted)
                 yield from _differences(wanted, entry, self._leader(entry))
                 wanted = next(rest, None)
-                wanted_key = order(wanted.path) if wanted else b""
             else:
                 yield from self._added(entry)
         while wanted is not None:

@@ -163,8 +163,8 @@ def _compared(fd: int, size: int, wanted: str) -> str:
         raise OSError(errno.EIO, f"{wanted[len(SAME_AS) :]}: {error.strerror}") from error
     try:
         left = size
-        while os.fstat(other).st_size == size:
-            # No more than there is to read: a buffer of the usual size costs more than a small file.
+        while left >= 0:
+            # No more than there is to read, and one byte: a buffer of the usual size costs more than a small file.
             some = min(left + 1, CHUNK_BYTES)
             one = os.read(fd, some)
             if one != os.read(other, some):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca import events
-from anicca.drift import records, system
+from anicca.drift import system
 from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, compare
 from anicca.drift.content import wanted_digest
 from anicca.drift.entry import kind_of
@@ -139,14 +139,12 @@ def _expected(root: Root, current: bytes, directory: bytes) -> dict[bytes, Expec
     """What a system says is below /usr or /etc, paths from there."""
     if directory == b"/etc":
         return _of_image(root.read(current + b"/etc.erofs"))
-    users = records.parse_names(root.read(b"/etc/passwd"))
-    groups = records.parse_names(root.read(b"/etc/group"))
+    tree = system.read_tree(root)
     found = {}
     for line in root.read(current + b"/manifest.jsonl").splitlines():
         if line.startswith((b'{"path":"/usr/', b'{"path":"/usr"', b'{"path": "/usr')):
-            entry = system.tree_entry(root, json.loads(line), users, groups)
-            path = entry.path[len(b"/usr") :] or b"/"
-            found[path] = entry._replace(path=path, origin=ORIGIN, size=None)
+            entry = tree.expected(json.loads(line), ORIGIN, "/usr")
+            found[entry.path] = entry
     return found
 
 

@@ -7,7 +7,7 @@ same: what packages have in /usr is root's, writable by root alone, and set-id o
 from __future__ import annotations
 
 import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from anicca.drift import records
 from anicca.drift.entry import join, parent
@@ -70,6 +70,8 @@ CAPABLE = frozenset(
 """Which of Debian's packages give a program capabilities in their maintainer scripts."""
 LABELS = ("security.evm", "security.ima", "security.selinux")
 SETGID_DIRECTORIES = (b"/usr/local/",)
+NEW_CONFFILE = "newconffile"
+"""In place of a sum, while a package is half configured."""
 
 
 def read_expectation(root: Root) -> Expectation:
@@ -80,9 +82,9 @@ def read_expectation(root: Root) -> Expectation:
     reading = _Reading(root, packages)
     for package in packages:
         reading.add_package(package)
+    reading.add_ucf()
     reading.settle()
     reading.add_alternatives()
-    reading.add_ucf()
     reading.add_tmpfiles()
     reading.add_info()
     for who, units in ((b"system", b"deb-systemd-helper-enabled"), (b"user", b"deb-systemd-user-helper-enabled")):
@@ -96,10 +98,20 @@ def read_expectation(root: Root) -> Expectation:
     )
 
 
+class _Brought(NamedTuple):
+    """A path of a package: its sum, if it is a file that has one; whether it is none; whether it may be missing."""
+
+    origin: str
+    md5: str
+    no_file: bool
+    optional: bool
+
+
 class _Reading:
     def __init__(self, root: Root, packages: list[records.Package]) -> None:
         self.root = root
         self.found: dict[bytes, Expected] = {}
+        self._brought: dict[bytes, _Brought] = {}
         self.damaged: list[str] = []
         self._names = {}
         present = set(root.names(INFO))
@@ -154,22 +166,11 @@ class _Reading:
         path = self.place(path)
         if path != b"/":
             self._with_children.add(parent(path))
-        if path in self.found and not md5:
-            self.found[path] = self.found[path]._replace(origin="several packages")
-            return
-        kinds: tuple[str, ...] = ()
-        if md5:
-            # A conffile or a program may be a link to where an admin keeps it; its content is then not dpkg's.
-            kinds = ("file",)
-        elif no_file:
-            kinds = ("directory", "symlink")
-        self.found[path] = Expected(
-            path=path,
-            origin=origin,
-            kinds=kinds,
-            digests=(f"md5:{md5}",) if md5 and md5 != "newconffile" else (),
-            optional=optional or path.startswith(VOLATILE) or self._excluded(path),
-        )
+        before = self._brought.get(path)
+        if before is not None and not md5:
+            self._brought[path] = before._replace(origin="several packages")
+        else:
+            self._brought[path] = _Brought(origin, md5, no_file, optional)
 
     def _excluded(self, path: bytes) -> bool:
         excluded = False
@@ -180,10 +181,11 @@ class _Reading:
 
     def place(self, path: bytes) -> bytes:
         """Where a listed path is: the merged directories are links, and /var/run is /run."""
-        if path == b"/":
+        listed, _, name = path.rpartition(b"/")
+        if not name:
             return path
-        directory = parent(path)
-        return join(self._directory(directory), path.rsplit(b"/", 1)[1])
+        directory = self._directory(listed or b"/")
+        return path if directory == listed else join(directory, name)
 
     def _directory(self, path: bytes) -> bytes:
         found = self._directories.get(path)
@@ -198,7 +200,7 @@ class _Reading:
 
     def settle(self) -> None:
         """Directories are known by what is in them; then owners and modes, by policy and by statoverrides."""
-        self.found = {path: self._by_policy(wanted) for path, wanted in self.found.items()}
+        self.found = {path: self._expected(path, brought) for path, brought in self._brought.items()}
         for override in self._overrides:
             path = self.place(override.path)
             if path in self.found:
@@ -209,20 +211,29 @@ class _Reading:
                     gid=self._number(override.group, self._groups),
                 )
 
-    def _by_policy(self, wanted: Expected) -> Expected:
-        path = wanted.path
-        if path in self._with_children and not wanted.digests:
-            wanted = wanted._replace(kinds=("directory",))
+    def _expected(self, path: bytes, brought: _Brought) -> Expected:
+        digests = (f"md5:{brought.md5}",) if brought.md5 and brought.md5 != NEW_CONFFILE else ()
+        kinds: tuple[str, ...] = ()
+        targets: tuple[bytes, ...] = ()
+        if brought.md5:
+            kinds = ("file",)
+        elif brought.no_file:
+            kinds = ("directory", "symlink")
+        if path in self._with_children and not digests:
+            kinds = ("directory",)
         if path in MERGED:
-            wanted = wanted._replace(kinds=("directory", "symlink"), targets=(b"usr" + path, b"/usr" + path))
+            kinds, targets = ("directory", "symlink"), (b"usr" + path, b"/usr" + path)
         if path in MOVED:
-            wanted = wanted._replace(kinds=("directory", "symlink"), targets=(MOVED[path],))
-        if path.startswith(b"/usr/") and not path.startswith(SETGID_DIRECTORIES) and path not in OTHERS:
-            bits = SET_ID.get(path, 0)
-            wanted = wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=None if bits & 0o2000 else 0)
-            if path not in CAPABLE:
-                wanted = wanted._replace(xattrs=(), other_xattrs=LABELS)
-        return wanted
+            kinds, targets = ("directory", "symlink"), (MOVED[path],)
+        found = Expected(
+            path=path,
+            origin=brought.origin,
+            kinds=kinds,
+            targets=targets,
+            digests=digests,
+            optional=brought.optional or path.startswith(VOLATILE) or self._excluded(path),
+        )
+        return _by_policy(found) if path.startswith(b"/usr/") else found
 
     @staticmethod
     def _number(name: str, names: dict[str, int]) -> int | None:
@@ -254,7 +265,7 @@ class _Reading:
     def add_ucf(self) -> None:
         """Files that ucf manages: as the package last wrote them."""
         for path, digest in records.parse_md5sums(self.root.read_if_there(b"/var/lib/ucf/hashfile")).items():
-            if path not in self.found:
+            if path not in self._brought:
                 self._add(path, "", "conffile by ucf", md5=digest)
 
     def add_tmpfiles(self) -> None:
@@ -306,3 +317,15 @@ class _Reading:
                 )
                 if line.startswith(top) and line not in self.found and self.root.exists(join(state, line[len(top) :])):
                     self._link(line, targets, f"enablement of {unit.decode('utf-8', 'replace')}", optional=False)
+
+
+def _by_policy(wanted: Expected) -> Expected:
+    """What Debian's policy says of packages' files in /usr."""
+    path = wanted.path
+    if path.startswith(SETGID_DIRECTORIES) or path in OTHERS:
+        return wanted
+    bits = SET_ID.get(path, 0)
+    gid = None if bits & 0o2000 else 0
+    if path in CAPABLE:
+        return wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=gid)
+    return wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=gid, xattrs=(), other_xattrs=LABELS)

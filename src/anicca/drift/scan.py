@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """Rows, and the places of those that wait for what is in their files; and these files."""
 
 BATCH_NAMES = 256
-BATCH_BYTES = 12_000
+BATCH_BYTES = 16_000
 BATCH_CONTENT = 8 << 20
 _make: Any = partial(tuple.__new__, Entry)
 
@@ -111,7 +111,7 @@ class Scan:
                 waiting += [len(rows) + place for place, _ in run.unread]
                 files = [file for _, file in run.unread]
                 pieces.append((run.directory, beneath, files))
-                bytes_named += len(run.directory) + sum(len(file[0]) for file in files)
+                bytes_named += len(run.directory) + sum(len(file[0]) + len(file[1]) for file in files)
                 bytes_held += sum(file[4] for file in files if file[1])
             rows += run.rows
             if len(rows) >= BATCH_NAMES or bytes_named > BATCH_BYTES or bytes_held > BATCH_CONTENT:

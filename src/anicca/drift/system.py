@@ -98,31 +98,47 @@ def parse_kept(lines: bytes) -> list[Kept]:
     return found
 
 
-def tree_entry(root: Root, record: dict[str, Any], users: dict[str, int], groups: dict[str, int]) -> Expected:
-    """An entry of the tree's manifest, its content as the store of the host in `root` has it."""
-    kind, source = record["kind"], record.get("source")
-    same = f"{SAME_AS}{os.fsdecode(root.top)}{source}" if source else EMPTY
-    attributes = sorted((name, base64.b64decode(value)) for name, value in record.get("xattrs", {}).items())
-    return Expected(
-        path=record["path"].encode("utf-8", "surrogateescape"),
-        origin="seed",
-        kinds=(kind,),
-        mode=None if kind == "symlink" else int(record["mode"], 8),
-        uid=users.get(record["user"]),
-        gid=groups.get(record["group"]),
-        size=record.get("size", 0) if kind == "file" else None,
-        targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
-        xattrs=tuple(attributes),
-        digests=(same,) if kind == "file" else (),
-    )
+class Tree(NamedTuple):
+    """What it takes to read a tree's manifest: where the store of the host is, and the numbers of its names."""
+
+    same: str
+    users: dict[str, int]
+    groups: dict[str, int]
+
+    def expected(self, record: dict[str, Any], origin: str, top: str = "") -> Expected:
+        """What an entry of the manifest asks for, its path from the directory `top`."""
+        kind, source = record["kind"], record.get("source")
+        digests: tuple[str, ...] = ()
+        if kind == "file":
+            digests = (self.same + source,) if source else (EMPTY,)
+        attributes: tuple[tuple[str, bytes], ...] = ()
+        if "xattrs" in record:
+            attributes = tuple(sorted((name, base64.b64decode(value)) for name, value in record["xattrs"].items()))
+        return Expected(
+            path=record["path"][len(top) :].encode("utf-8", "surrogateescape") or b"/",
+            origin=origin,
+            kinds=(kind,),
+            mode=None if kind == "symlink" else int(record["mode"], 8),
+            uid=self.users.get(record["user"]),
+            gid=self.groups.get(record["group"]),
+            size=record.get("size", 0) if kind == "file" else None,
+            targets=(record["target"].encode("utf-8", "surrogateescape"),) if kind == "symlink" else (),
+            xattrs=attributes,
+            digests=digests,
+        )
+
+
+def read_tree(root: Root) -> Tree:
+    """For the manifest of what runs in a root. Raises `OSError`."""
+    users, groups = (records.parse_names(root.read(path)) for path in (b"/etc/passwd", b"/etc/group"))
+    return Tree(f"{SAME_AS}{os.fsdecode(root.top)}", users, groups)
 
 
 class _Reading:
     def __init__(self, root: Root) -> None:
         self.root = root
         self.found: dict[bytes, Expected] = {}
-        self._users = records.parse_names(root.read(b"/etc/passwd"))
-        self._groups = records.parse_names(root.read(b"/etc/group"))
+        self._tree = read_tree(root)
 
     def add_mount_points(self) -> None:
         """The root itself and the directories over which the system is mounted."""
@@ -131,7 +147,7 @@ class _Reading:
 
     def add_tree(self, record: dict[str, Any]) -> None:
         """An entry of the tree, if it is laid out on the root."""
-        entry = tree_entry(self.root, record, self._users, self._groups)
+        entry = self._tree.expected(record, "seed")
         if entry.path != b"/" and not any(is_below(entry.path, top) for top in ELSEWHERE):
             self.found[entry.path] = entry
 
@@ -144,8 +160,8 @@ class _Reading:
             origin="declared",
             kinds=(kind,),
             mode=None if kind == "symlink" else int(declared["mode"], 8),
-            uid=self._users.get(declared.get("owner", "root")),
-            gid=self._groups.get(declared.get("group", "root")),
+            uid=self._tree.users.get(declared.get("owner", "root")),
+            gid=self._tree.groups.get(declared.get("group", "root")),
             targets=(declared["target"].encode(),) if kind == "symlink" else (),
             xattrs=(),
             digests=(f"sha256:{hashlib.sha256(content).hexdigest()}",) if kind == "file" else (),

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     """A directory on the way down: its path, the flags of what is in it, and the names that are left."""
 
 RUN_NAMES = 256
-RUN_BYTES = 12_000
+RUN_BYTES = 16_000
 RUN_CONTENT = 8 << 20
-"""So many entries are told at once, or so much of the names and the content of files that are to be read."""
+"""So many entries are told at once, or so much of what is asked of files, or of their content."""
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 FORMAT = stat.S_IFMT(0xFFFF)
 _fields = attrgetter(
@@ -134,7 +134,7 @@ class Walk:
                 row = (path, *fields_of(seen), target, flags)
                 unread.append((len(rows), (name, algorithm, row[9], row[8], *row[4:7])))
                 rows.append(row)
-                named += len(name)
+                named += len(name) + len(algorithm)
                 content += seen.st_size if algorithm else 0
             elif plain:
                 rows.append((path, *fields_of(seen), target, (), "", flags, ""))
