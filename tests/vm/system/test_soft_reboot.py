@@ -74,5 +74,5 @@ def test_a_fresh_root_on_the_same_kernel(start: Callable[..., AbstractContextMan
         assert mover.ask(BOOT_ID) != kernel
         assert json.loads(mover.ask("cat /run/anicca/guard.json"))["outcome"] == "blank"
         assert differences(softly, mover.observe()) == []
-        print(f"soft reboot {soft:.0f} s, reboot {full:.0f} s")  # noqa: T201
-        assert soft < full / 2
+        # No test is timed: bench/switch.py says whether that is as fast as it shall be.
+        print(f"soft reboot {soft:.0f} s, switched off and on {full:.0f} s")  # noqa: T201
