@@ -49,8 +49,6 @@ def save(
     from anicca.drift.examine import save_baseline  # noqa: PLC0415
     from anicca.store.signature import parse_secret_key  # noqa: PLC0415
 
-    if system_only and host is not None:
-        raise UsageError("--system looks at this host or at --root", hint="run it there, and compare the files")
     secret = None if key is None else parse_secret_key(key.read_text())
     seal = save_baseline(
         root or Path("/"),

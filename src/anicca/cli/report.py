@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anicca.cli.context import Context
-    from anicca.drift.inside import Root
     from anicca.drift.pages import PastBoot
+    from anicca.roots.facts import GuardFacts
+
+GUARD = b"/run/anicca/guard.json"
 
 
 @click.command
@@ -41,19 +43,20 @@ def report(context: Context, *, output: Path, root: Path | None, one_file_system
     inside = Root(os.fsencode(top))
     findings = examine(top, cross_mounts=not one_file_system, report=context.report)
     running = os.fsdecode(inside.real(system.CURRENT)) if inside.exists(system.CURRENT) else ""
-    page = Page(facts_of(os.fsencode(top)), findings, running, _guard(inside), tuple(_boots(top) if running else ()))
+    guard = _guard(inside.read_if_there(GUARD))
+    page = Page(facts_of(os.fsencode(top)), findings, running, guard, tuple(_boots(top) if running else ()))
     text = render(page)
     fs.write_atomic(output, text.encode("utf-8", "replace"), mode=0o600)
     record = {"file": str(output), "drift": len(findings.drift), "size": output.stat().st_size}
     context.print(record, str(output))
 
 
-def _guard(root: Root) -> dict[str, Any] | None:
-    import json  # noqa: PLC0415
+def _guard(text: bytes) -> GuardFacts | None:
+    from anicca.roots.facts import parse_facts  # noqa: PLC0415
 
     try:
-        return dict(json.loads(root.read(b"/run/anicca/guard.json")))
-    except (OSError, ValueError):
+        return parse_facts(text) if text else None
+    except ValueError:
         return None
 
 

@@ -53,7 +53,12 @@ DECIMAL_SLIPS = (400, 440, 444, 500, 550, 555, 600, 640, 644, 660, 664, 700, 750
 WHOLE = ("/home", "/opt", "/root", "/srv", "/var", "/var/lib")
 """Directories of which a host forgets too little if they persist whole."""
 
-_PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|^AGE-SECRET-KEY-1", re.MULTILINE)
+"""How the text of a private key begins, OpenSSH's, OpenSSL's, GnuPG's or age's.
+
+What is declared has none, and of what a boot forgets none is kept; a file that only speaks of one is taken for one, for
+a key that got out stays out. The builders' (keys.py) is narrower: they take away what packages bring.
+"""
 
 
 def path_fault(path: str, forbidden: dict[str, str]) -> tuple[str, str | None] | None:
@@ -88,7 +93,7 @@ def check_files(spec: Spec) -> Iterator[Fault]:
             yield fault_at(spec, option, f"{entry.path}: {entry.mode} is not a mode", hint)
         if isinstance(entry, LinkSpec) and (not entry.target or "\n" in entry.target):
             yield fault_at(spec, option, f"{entry.path}: {entry.target!r} is not a link's target")
-        if isinstance(entry, FileSpec) and _PRIVATE_KEY.search(entry.content):
+        if isinstance(entry, FileSpec) and PRIVATE_KEY.search(entry.content):
             hint = "the store is readable by all: keep secrets in a persisted path"
             yield fault_at(spec, option, f"{entry.path} looks like a private key", hint)
         for parent in _parents(entry.path):

@@ -14,7 +14,8 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from anicca.drift.facts import expectation_for, facts_of
-from anicca.drift.findings import look, to_record
+from anicca.drift.findings import look, of_the_system, to_record
+from anicca.drift.inside import Root
 from anicca.drift.lines import put_path, to_state, with_time
 from anicca.drift.scan import Options, Scan
 
@@ -35,15 +36,16 @@ def main(request: dict[str, Any]) -> None:
             record = to_record(look(top, expectation_for(top), options))
             out.write(json.dumps({"facts": facts_of(top), "findings": record}).encode())
         else:
-            answer_scan(top, options, out)
+            answer_scan(top, options, out, system_only=request["system_only"])
     except (OSError, ValueError, KeyError) as error:
         out.write(json.dumps({"error": str(error)}).encode())
     out.flush()
 
 
-def answer_scan(top: bytes, options: Options, out: BinaryIO) -> None:
+def answer_scan(top: bytes, options: Options, out: BinaryIO, *, system_only: bool) -> None:
     """Everything about a root, with every file's digest."""
     scan = Scan(top, options._replace(want=lambda _path: "sha256"))
+    entries = of_the_system(Root(top), scan) if system_only else scan
     packer = zlib.compressobj(1)
     header = {
         "facts": facts_of(top),
@@ -53,7 +55,7 @@ def answer_scan(top: bytes, options: Options, out: BinaryIO) -> None:
     }
     out.write(packer.compress(json.dumps(header).encode() + b"\n"))
     leaders: dict[tuple[int, int], bytes] = {}
-    for entry in scan:
+    for entry in entries:
         leader = b""
         if entry.nlink > 1 and entry.mode and not stat.S_ISDIR(entry.mode):
             leader = leaders.setdefault((entry.dev, entry.ino), entry.path)

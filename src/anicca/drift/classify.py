@@ -82,14 +82,19 @@ def _judge(counts: tuple[int, ...], seen: int, returned: int, *, disturbed: bool
         more = "" if disturbed else "; nothing was changed on purpose in between, so this rests on little"
         return CONGRUENT, f"each of the {len(counts)} later observations is as the first{more}"
     if counts[-1] == 0:
-        return CONGRUENT, f"{seen} differences were seen, and all of them are gone at the last observation"
+        return CONGRUENT, f"{differences(seen)} seen, none of them there at the last observation"
     if not seen:
         if len(counts) == 1:
-            return UNDECIDED, f"{counts[0]} differences, and no later observation says whether they stay: take a third"
-        return DIVERGENT, f"{counts[-1]} differences came after a time without any"
+            return UNDECIDED, f"{differences(counts[0])}, and no later observation says what stays: take a third"
+        return DIVERGENT, f"{differences(counts[-1])} after a time without any"
     if returned >= RETURNED_SHARE * seen:
         return CONVERGENT, f"{returned} of {seen} differences were pulled back, {counts[-1]} are there at the last"
     return DIVERGENT, f"{seen - returned} of {seen} differences stayed, {counts[-1]} are there at the last observation"
+
+
+def differences(number: int) -> str:
+    """A number of them, as a person says it."""
+    return f"{number} difference{'' if number == 1 else 's'}"
 
 
 def to_record(verdict: Verdict) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def render(verdict: Verdict, names: Sequence[str]) -> list[str]:
     """The verdict as lines: the class, why, and each observation's number."""
     lines = [f"{verdict.name}: {verdict.why}", ""]
     lines += [f"  {names[0]}  {verdict.entries} paths, taken as what was intended"]
-    lines += [f"  {name}  {count} differences" for name, count in zip(names[1:], verdict.counts, strict=True)]
+    lines += [f"  {name}  {differences(count)}" for name, count in zip(names[1:], verdict.counts, strict=True)]
     if verdict.half_life is not None:
         lines.append(f"half of the differences are gone after {verdict.half_life:.1f} observations")
     return lines

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from anicca import events
 from anicca.drift.baseline import expectation_of, observed, save
-from anicca.drift.compare import ADDED, Drift
 from anicca.drift.entry import HIDDEN, is_below
 from anicca.drift.facts import STATUS, differences, expectation_for, facts_of
-from anicca.drift.findings import Seen, declares_in, look, seen_by, weigh
+from anicca.drift.findings import Seen, look, of_the_system, seen_by, weigh
 from anicca.drift.inside import Root
 from anicca.drift.remote import look_there, scan_there
-from anicca.drift.rules import RULES, judge
 from anicca.drift.scan import Options, Scan
-from anicca.drift.system import CURRENT, ELSEWHERE, read_expectation
+from anicca.drift.system import CURRENT
 from anicca.drift.writers import read_writers, users_alone
 from anicca.errors import AniccaError
 
@@ -70,16 +68,29 @@ def examine_host(host: Host, *, root: str = "/", cross_mounts: bool = True, repo
 
 
 def see(
-    root: Path, host: Host | None = None, *, cross_mounts: bool = True, report: Report = events.ignore
+    root: Path,
+    host: Host | None = None,
+    *,
+    cross_mounts: bool = True,
+    system_only: bool = False,
+    report: Report = events.ignore,
 ) -> tuple[dict[str, str], Seen]:
-    """The facts of a root, here or on a host, and all that is in it. Raises `AniccaError`, and `OSError` later."""
+    """The facts of a root, here or on a host, and all that is in it, or of it what its system decides and drift.
+
+    Raises `AniccaError`, and `OSError` later.
+    """
     name = str(root) if host is None else host.name
     if host is not None:
-        facts, seen = scan_there(host, root=str(root), cross_mounts=cross_mounts)
+        facts, seen = scan_there(host, root=str(root), cross_mounts=cross_mounts, system_only=system_only)
     else:
         top = os.fsencode(root)
         facts = facts_of(top)
         seen = seen_by(Scan(top, Options(want=lambda _path: "sha256", cross_mounts=cross_mounts, polite=True)))
+        if system_only:
+            try:
+                seen = seen._replace(entries=of_the_system(Root(top), seen.entries))
+            except (ValueError, KeyError) as error:
+                raise AniccaError(f"{root}: {error}") from error
     return facts, seen._replace(entries=told(seen.entries, f"read {name}", report))
 
 
@@ -98,11 +109,11 @@ def save_baseline(
     `system_only` leaves out what is a machine's own, so that all machines of one system without drift have one state.
     """
     try:
-        facts, seen = see(root, host, cross_mounts=cross_mounts and not system_only, report=report)
+        facts, seen = see(
+            root, host, cross_mounts=cross_mounts and not system_only, system_only=system_only, report=report
+        )
         # What lies beneath a mount that was visited comes out of order, and is nobody's state.
         entries: Iterable[Entry] = (one for one in seen.entries if not _is_covered(one, seen.visited))
-        if system_only:
-            entries = _of_the_system(Root(os.fsencode(root)), entries)
         return save(output, facts, entries, key)
     except OSError as error:
         raise AniccaError(f"{root}: {error.strerror or error}") from error
@@ -129,24 +140,6 @@ def compare_baselines(before: Baseline, after: Baseline) -> Findings:
     """Everything in which two baselines differ. Raises `RefusedError` where one changes while it is read."""
     findings = weigh(expectation_of(before), Seen(observed(after)))
     return findings._replace(notes=tuple(differences(before.facts, after.facts)))
-
-
-def _of_the_system(root: Root, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries that the system decides, and drift: not what is kept, mounted, or made by every host for itself."""
-    if not root.exists(CURRENT):
-        raise AniccaError(f"{os.fsdecode(root.top) or '/'}: runs no system of anicca's")
-    expectation = read_expectation(root)
-    declared = {one.path for one in expectation.entries}
-    rules = (*expectation.own_rules, *RULES)
-    elsewhere = (*expectation.below, *(path for path in ELSEWHERE if path in expectation.mounts))
-    for entry in entries:
-        if any(is_below(entry.path, top) and entry.path != top for top in elsewhere):
-            continue
-        if entry.path not in declared:
-            drift = Drift(entry.path, ADDED, mode=entry.mode, target=entry.target)
-            if judge(drift, declares_in(declared), rules=rules).expected:
-                continue
-        yield entry
 
 
 def _is_covered(entry: Entry, visited: tuple[bytes, ...]) -> bool:

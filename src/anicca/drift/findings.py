@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anicca.drift.compare import CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
+from anicca.drift.compare import ADDED, CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
 from anicca.drift.content import wanted_digest
+from anicca.drift.entry import is_below
 from anicca.drift.lines import get_path, put_path
 from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import Options, Scan
+from anicca.drift.system import CURRENT, ELSEWHERE, read_expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from anicca.drift.entry import Entry
     from anicca.drift.expect import Expectation
+    from anicca.drift.inside import Root
     from anicca.drift.mounts import Mount
 
 NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
@@ -103,6 +106,27 @@ def weigh(expectation: Expectation, seen: Seen, declared: set[bytes] | None = No
 def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
     """Whether a path is declared. /lib and its like are links into /usr on every Debian since 12."""
     return lambda path: path in declared or b"/usr" + path in declared
+
+
+def of_the_system(root: Root, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries that the system decides, and drift: not what is kept, mounted, or made by every host for itself.
+
+    Raises `ValueError` where no system of anicca's runs, and what `system.read_expectation` raises.
+    """
+    if not root.exists(CURRENT):
+        raise ValueError("runs no system of anicca's")
+    expectation = read_expectation(root)
+    declared = {one.path for one in expectation.entries}
+    rules = (*expectation.own_rules, *RULES)
+    elsewhere = (*expectation.below, *(path for path in ELSEWHERE if path in expectation.mounts))
+
+    def belongs(entry: Entry) -> bool:
+        if any(is_below(entry.path, top) and entry.path != top for top in elsewhere):
+            return False
+        drift = Drift(entry.path, ADDED, mode=entry.mode, target=entry.target)
+        return entry.path in declared or not judge(drift, declares_in(declared), rules=rules).expected
+
+    return filter(belongs, entries)
 
 
 def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import fs, process
+from anicca.declare.paths import PRIVATE_KEY
 from anicca.drift import system
 from anicca.drift.area import own, own_place
 from anicca.drift.descent import Descent
@@ -27,12 +28,14 @@ from anicca.drift.entry import is_below, parent
 from anicca.drift.findings import Finding, Findings, from_record, to_record
 from anicca.drift.rules import CLASSES, SECRET, matches
 from anicca.errors import AniccaError
+from anicca.roots.facts import from_record as from_guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anicca.drift.inside import Root
     from anicca.drift.rules import Rule
+    from anicca.roots.facts import GuardFacts
 
 LOST = "lost"
 LIST = "list.json"
@@ -50,7 +53,6 @@ SECRET_NAMES = (
     *("/**/*password*", "/**/*passwd*", "/**/*credential*", "/**/*token*", "/**/shadow*", "/**/*.keytab"),
 )
 """Names of what people expect a host to forget. What else is secret, the declaration says."""
-SECRET_TEXT = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY|^AGE-SECRET-KEY-1", re.MULTILINE)
 WORTHLESS = ("cache", "temporary", "lock", "generated")
 """Classes of which no file is kept, only its name."""
 
@@ -90,7 +92,7 @@ class Lost(NamedTuple):
     saved: dict[bytes, Saved]
     not_saved: dict[str, int]
     """Why files were not kept, and how many."""
-    guard: dict[str, Any] | None = None
+    guard: GuardFacts | None = None
     """What the guard said of that boot."""
 
 
@@ -193,7 +195,7 @@ def _save(descent: Descent, path: bytes, target: Path, largest_bytes: int) -> Sa
         content = file.read(largest_bytes + 1)
         if len(content) > largest_bytes:
             return f"larger than {largest_bytes} bytes"
-        if SECRET_TEXT.search(content):
+        if PRIVATE_KEY.search(content):
             return "secret"
         attributes = tuple((name, os.getxattr(fd, name)) for name in sorted(os.listxattr(fd)))
     out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -233,6 +235,14 @@ def _guard(top: Path) -> Any:
     try:
         return json.loads((top / "run/anicca/guard.json").read_bytes())
     except (OSError, ValueError):
+        return None
+
+
+def _facts(record: Any) -> GuardFacts | None:
+    """What is remembered of the guard; None where nothing is, or nothing that can be read."""
+    try:
+        return from_guard(record) if record else None
+    except ValueError:
         return None
 
 
@@ -306,7 +316,7 @@ def read_lost(top: Path, boot: Boot) -> Lost:
             )
             for one in record["saved"]
         }
-        return Lost(boot, from_record(record["findings"]), saved, record["not_saved"], record.get("guard"))
+        return Lost(boot, from_record(record["findings"]), saved, record["not_saved"], _facts(record.get("guard")))
     except FileNotFoundError as error:
         raise AniccaError(
             f"boot {boot.name} ended without a word: the power was cut, or it was reset; what it forgot is not known",

@@ -12,7 +12,7 @@ import re
 import stat
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anicca import __version__
 from anicca.drift.entry import kind_of
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from anicca.drift.findings import Finding, Findings
+    from anicca.roots.facts import GuardFacts
 
 SHOWN = [name for name in CLASSES if name not in (EXPECTED, GENERATED)]
 COLOURS = [name.split(" ", maxsplit=1)[0] for name in SHOWN]
 """The names of the style's colours, in the order of the classes."""
 MOST_ROWS = 2000
-OUTCOMES = {
-    "blank": "The root was blank",
-    "made-afresh": "The root was made afresh",
-    "fell-back": "The root is in memory",
-}
 
 
 class PastBoot(NamedTuple):
@@ -42,7 +38,7 @@ class PastBoot(NamedTuple):
     ended: float | None
     paths: int | None
     suspicious: int = 0
-    guard: dict[str, Any] | None = None
+    guard: GuardFacts | None = None
 
 
 class Page(NamedTuple):
@@ -51,7 +47,7 @@ class Page(NamedTuple):
     facts: dict[str, str]
     findings: Findings
     system: str = ""
-    guard: dict[str, Any] | None = None
+    guard: GuardFacts | None = None
     boots: tuple[PastBoot, ...] = ()
 
 
@@ -120,8 +116,7 @@ def _tiles(page: Page) -> Iterator[str]:
     if page.findings.unread or page.findings.unseen:
         yield _tile("Not seen", f"{len(page.findings.unread) + page.findings.unseen:,}", "bad")
     if page.guard is not None:
-        outcome = str(page.guard.get("outcome"))
-        yield _tile("This boot", OUTCOMES.get(outcome, outcome), "word" if outcome == "blank" else "word bad")
+        yield _tile("This boot", page.guard.outcome_text, "word" if page.guard.is_ordinary else "word bad")
     if page.boots:
         cut = sum(boot.ended is None for boot in page.boots)
         yield _tile(
@@ -258,20 +253,13 @@ def _guard(page: Page) -> str:
     told += [(_moment(boot.ended), boot.guard) for boot in reversed(page.boots) if boot.guard and boot.ended]
     if not told:
         return ""
-    lines = "".join(f"<tr><td>{escape(when)}</td><td>{_guard_text(record)}</td></tr>" for when, record in told)
+    lines = "".join(f"<tr><td>{escape(when)}</td><td>{escape(show_text(str(facts)))}</td></tr>" for when, facts in told)
     return (
         '<section aria-labelledby="guard-title"><div class="row"><h2 id="guard-title">What the guard did</h2></div>'
         "<div class='card wide'><table><thead><tr><th scope='col'><span>Boot</span></th>"
         f"<th scope='col'><span>The root it handed over</span></th></tr></thead><tbody>{lines}</tbody></table>"
         "</div></section>"
     )
-
-
-def _guard_text(record: dict[str, Any]) -> str:
-    outcome = str(record.get("outcome"))
-    reasons = "; ".join(map(str, record.get("reasons", ())))
-    text = f"{OUTCOMES.get(outcome, outcome)} ({record.get('root')})" + (f": {reasons}" if reasons else "")
-    return escape(show_text(text))
 
 
 def _moment(seconds: float) -> str:

@@ -76,9 +76,12 @@ def look_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tup
         raise _garbled(host) from error
 
 
-def scan_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tuple[dict[str, str], Seen]:
+def scan_there(
+    host: Host, *, root: str = "/", cross_mounts: bool = True, system_only: bool = False
+) -> tuple[dict[str, str], Seen]:
     """The facts of a host's root and all that is in it, with digests. Raises `AniccaError`, later too."""
-    answer = _ask(host, {"what": "scan", "root": root, "cross_mounts": cross_mounts})
+    request = {"what": "scan", "root": root, "cross_mounts": cross_mounts, "system_only": system_only}
+    answer = _ask(host, request)
     if answer.startswith(b"{"):
         raise AniccaError(f"{host.name}: {json.loads(answer).get('error')}")
     lines = _unpacked(host, answer)

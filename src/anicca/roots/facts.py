@@ -51,8 +51,13 @@ class GuardFacts:
         reasons = [reason for reason in self.reasons if not reason.startswith(SOFT_REBOOT)]
         return self.outcome in ("blank", "made") and not reasons
 
+    @property
+    def outcome_text(self) -> str:
+        """What became of the root, in words."""
+        return OUTCOMES.get(self.outcome, self.outcome)
+
     def __str__(self) -> str:
-        said = f"{OUTCOMES.get(self.outcome, self.outcome)} ({self.root})"
+        said = f"{self.outcome_text} ({self.root})"
         return f"{said}: {'; '.join(self.reasons)}" if self.reasons else said
 
 
@@ -67,7 +72,11 @@ class Incident:
 
 def parse_facts(text: str | bytes) -> GuardFacts:
     """The facts in a `guard.json`; root, outcome and reasons are in each. Raises `ValueError` for anything else."""
-    said: Any = json.loads(text)
+    return from_record(json.loads(text))
+
+
+def from_record(said: Any) -> GuardFacts:
+    """The same of what was parsed already. Raises `ValueError`."""
     try:
         return GuardFacts(
             root=str(said["root"]),

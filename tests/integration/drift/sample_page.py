@@ -8,6 +8,7 @@ from anicca.drift.compare import Drift
 from anicca.drift.findings import Finding, Findings
 from anicca.drift.pages import Page, PastBoot
 from anicca.drift.rules import Judgement, judge
+from anicca.roots.facts import GuardFacts, from_record
 
 FILE, DIRECTORY = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 NOW = 1_795_500_000
@@ -41,6 +42,11 @@ SIZES = {
 }
 
 
+def guard(outcome: str, *reasons: str) -> GuardFacts:
+    """What the guard of a root on f2fs said."""
+    return from_record({"outcome": outcome, "root": "f2fs", "reasons": reasons})
+
+
 def sample(*, extra: int = 0) -> Page:
     """The page; `extra` adds so many small files."""
     found = []
@@ -66,11 +72,7 @@ def sample(*, extra: int = 0) -> Page:
             None if number == 5 else NOW - (24 - number) * 86_400.0,
             None if number == 5 else (number * 37) % 91 + 4,
             2 if number == 11 else 0,
-            {
-                "outcome": "made-afresh" if number == 8 else "blank",
-                "root": "f2fs",
-                "reasons": ["the root was not blank: /var was there"] if number == 8 else [],
-            },
+            guard("made-afresh", "the root was not blank: /var was there") if number == 8 else guard("blank"),
         )
         for number in range(14)
     )
@@ -81,5 +83,4 @@ def sample(*, extra: int = 0) -> Page:
         "made": "2026-11-24",
     }
     findings = Findings("the system of sundryvm", tuple(found), 1432, 38_000_000, 1398, 0, True)
-    guard = {"outcome": "blank", "root": "f2fs", "reasons": []}
-    return Page(facts, findings, "/nix/store/abc-system-sundryvm", guard, boots)
+    return Page(facts, findings, "/nix/store/abc-system-sundryvm", guard("blank"), boots)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.drift.browser import BACKSPACE, ENTER, RIGHT, Browser, missing
-from tests.integration.drift.sample_page import sample
+from tests.integration.drift.sample_page import guard, sample
 
 from anicca import process
 from anicca.drift.findings import Findings
@@ -18,6 +18,8 @@ from anicca.drift.pages import Page, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from anicca.roots.facts import GuardFacts
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +92,22 @@ def test_a_clean_host_says_so() -> None:
     text = render(Page({"host": "h"}, Findings("the system of h", (), 10, 10, 10, 0, sees_beneath=True)))
     assert ">No drift</h1>" in text
     assert "<table" not in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "style", "text"),
+    [
+        (guard("blank"), "word", "the root was blank"),
+        (guard("made"), "word", "the root was made for the first time"),
+        (guard("made", "a soft reboot: asked for"), "word", "the root was made for the first time"),
+        (guard("blank", "the second superblock was damaged"), "word bad", "the root was blank"),
+        (guard("made-afresh", "x"), "word bad", "THE ROOT WAS MADE AFRESH"),
+    ],
+)
+def test_the_guard_is_told_of_as_status_does(facts: GuardFacts, style: str, text: str) -> None:
+    page = render(sample()._replace(guard=facts))
+    assert f'<div class="{style}"><dt>This boot</dt><dd>{text}</dd>' in page
+    assert str(facts) in page
 
 
 def test_the_command(tmp_path: Path, root: Path) -> None:

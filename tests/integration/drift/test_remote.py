@@ -51,6 +51,12 @@ def test_any_python_of_the_last_years_will_do(debian_root: Path, version: str) -
     assert examine_host(replace(HERE, python=str(found[0])), root=str(debian_root)).drift == []
 
 
+def test_a_host_without_a_system_of_ours_has_no_baseline_of_it(root: Path, tmp_path: Path) -> None:
+    for host in (HERE, None):
+        with pytest.raises(AniccaError, match="runs no system of anicca's"):
+            save_baseline(root, tmp_path / "there.zst", host=host, system_only=True)
+
+
 def test_a_baseline_from_there_is_the_one_from_here(root: Path, tmp_path: Path) -> None:
     (root / "srv/a").write_text("x")
     (root / "srv/b").hardlink_to(root / "srv/a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from anicca import process
 from anicca.drift.baseline import open_baseline
 from anicca.drift.examine import compare_baselines, examine, save_baseline
+from anicca.drift.remote import Host
 from anicca.drift.why import why
 
 if TYPE_CHECKING:
@@ -194,6 +196,8 @@ def test_two_machines_of_one_system_have_one_state_or_the_list_of_what_differs(h
         return save_baseline(root, tmp_path / name, system_only=True).state
 
     same = state(host, "one")
+    here = Host(reach=(), name="here", python=sys.executable)
+    assert save_baseline(host, tmp_path / "there", host=here, system_only=True).state == same
     (other / "var/lib/systemd/timers").rmdir()
     (other / "var/lib/systemd").rmdir()
     assert state(other, "two") == same

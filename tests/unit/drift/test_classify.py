@@ -47,6 +47,13 @@ def test_a_host_to_which_nothing_happened_is_said_to_have_shown_little() -> None
     assert "rests on little" not in classify(history("", ""), disturbed=True).why
 
 
+def test_one_is_a_difference_and_two_are_differences() -> None:
+    one = classify(history("a", ""))
+    assert one.why == "1 difference seen, none of them there at the last observation"
+    assert render(one, ["x", "y", "z"])[3:5] == ["  y  1 difference", "  z  0 differences"]
+    assert classify(history("ab", "")).why.startswith("2 differences seen")
+
+
 def test_the_lines_name_every_observation() -> None:
     lines = render(classify(history("ab", "b")), ["one", "two", "three"])
     assert lines[0].startswith("convergent: 1 of 2")
