@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -17,9 +18,6 @@ from anicca.drift.facts import differences, facts_of
 from anicca.drift.scan import Options, Scan
 from anicca.errors import AniccaError, RefusedError
 from anicca.store.signature import generate
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.integration
 
@@ -215,3 +213,22 @@ def test_stopping_a_scan_ends_its_processes_and_closes_its_files(tree: Path) -> 
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 (a count)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_all_others_come_first_while_it_looks_and_not_longer(tree: Path) -> None:
+    def priority(pid: int) -> str:
+        return process.run(["ionice", "-p", str(pid)]).text.strip()
+
+    before = priority(os.getpid())
+    scan = Scan(os.fsencode(tree), Options(want=lambda _path: "sha256", workers=2, polite=True))
+    entries = iter(scan)
+    next(entries)
+    helpers = [int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and {priority(pid) for pid in helpers} != {"best-effort: prio 7"}:
+        time.sleep(0.05)
+    assert {priority(pid) for pid in (os.getpid(), *helpers)} == {"best-effort: prio 7"}
+    assert len(helpers) == 2
+    assert {os.getpriority(os.PRIO_PROCESS, pid) - os.getpriority(os.PRIO_PROCESS, 0) for pid in helpers} == {5}
+    assert len(list(entries)) > 1500
+    assert priority(os.getpid()) == before
