@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anicca.store import Instantiated, StorePath
 
 BUILDERS = Path(__file__).parent / "builders"
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 TOOL_LINK = LinkSpec(path=LINK, target=STANDS_FOR_TOOL)
 """Where a host that carries this program has it: which object that is, only the plan can say."""
 KERNEL_VERSION = "@KERNEL@"
