@@ -23,7 +23,7 @@ from tests.vm.roots.guest import run_alone
 
 from anicca import process
 
-HEALTHY = re.compile('"outcome": ("blank", "reasons": [[]]|"made-afresh")')
+HEALTHY = re.compile(r'"outcome": ("blank", "reasons": \[\]|"made-afresh")')
 WITHIN = 1.2
 AFRESH_WITHIN = 3
 """What issues 2 and 4 ask for."""

@@ -58,6 +58,7 @@ backend_make() {
     ! mounted "$top" || umount "$top" || return 1
     make_filesystem nilfs2 "$@" || return 1
     [ -d "$top" ] || mkdir -m 0700 "$top" || return 1
+    [ -d /dev/shm ] || mkdir -m 1777 /dev/shm || return 1 # mkcp has its locks there
     mount -t nilfs2 "$1" "$top" && mkdir -m 0755 "$top/blank" && backend_number=$(mkcp -s -p "$1") || return 1
     umount "$top" && printf 'anicca: blank checkpoint %s\n' "$backend_number" | dd of="$1" conv=notrunc,fsync status=none
 }

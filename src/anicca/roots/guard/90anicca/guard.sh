@@ -51,13 +51,16 @@ is_ours() {
         root | anicca-root) return 0 ;;
         ?*) because "$device is named \"$ours_name\", not root: not touched" && return 1 ;;
     esac
-    ours_name=$(blkid -p -s LABEL -o value "$device")
+    ours_type=
+    ours_said=$newline$(blkid -p -s LABEL -s TYPE -o export "$device")$newline
+    case $ours_said in *"${newline}LABEL="*) ours_name=${ours_said#*"${newline}LABEL="} ;; esac
+    case $ours_said in *"${newline}TYPE="*) ours_type=${ours_said#*"${newline}TYPE="} ;; esac
+    ours_name=${ours_name%%"$newline"*} ours_type=${ours_type%%"$newline"*}
     case $ours_name in
         '' | anicca-root) ;;
         *) because "$device is labelled \"$ours_name\", not anicca-root: not touched" && return 1 ;;
     esac
     # Without any name of ours, whatever else it holds is somebody's.
-    ours_type=$(blkid -p -s TYPE -o value "$device")
     case $ours_name:$ours_type in
         anicca-root:* | ":$kind" | :) ;;
         *) because "$device holds $ours_type and no name of ours: not touched" && return 1 ;;
