@@ -180,3 +180,17 @@ def test_database_rows(tmp_path: Path, seconds: float) -> None:
                     work(store)
         assert {p.name for p in tmp_path.iterdir()} == {"outside", "root"}
         fs.remove_tree(tmp_path / "root")
+
+
+@pytest.mark.parametrize("value", [b"\xff\0", "x", "/etc/passwd", 7])
+def test_a_row_without_a_path_stops_a_collection(value: object, tmp_path: Path) -> None:
+    with LocalStore.open(tmp_path) as store:
+        kept, other = store.add_text("a", "a"), store.add_text("b", "b")
+        file = store.state_dir / "db" / "db.sqlite"
+    with contextlib.closing(sqlite3.connect(file)) as sql, sql:
+        sql.execute("update ValidPaths set path = ? where path = ?", (value, str(kept)))
+    with LocalStore.open(tmp_path) as store:
+        with pytest.raises(AniccaError, match="the store's database is damaged"):
+            collect(store)
+        assert store.physical(kept).exists()
+        assert store.physical(other).exists()
