@@ -16,7 +16,7 @@ from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
 @click.option(
     "-o",
     "--out-link",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="LINK",
     help="Make LINK point to the system, which `anicca store gc` keeps as long as LINK is there.",
 )
@@ -26,10 +26,13 @@ def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool, out
 
     Without --out-link nothing keeps the system from the next garbage collection.
     """
+    from anicca.errors import UsageError  # noqa: PLC0415
     from anicca.system.build import find_work, realise  # noqa: PLC0415
     from anicca.system.locking import require_lock  # noqa: PLC0415
     from anicca.system.plan import plan_system  # noqa: PLC0415
 
+    if out_link is not None and out_link.exists() and not out_link.is_symlink():
+        raise UsageError(f"{out_link} exists and is no link", hint="give --out-link a name that is free")
     spec = evaluate(context, host)
     lock = require_lock(spec, host)
     plan = plan_system(spec, lock)

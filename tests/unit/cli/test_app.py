@@ -1,9 +1,12 @@
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from anicca.cli import app
 from anicca.errors import AniccaError, DeclarationError, Fault, Place, RefusedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def leave(*arguments: str) -> int:
@@ -86,3 +89,15 @@ def test_what_the_machine_refuses_is_no_bug(
     seen = capsys.readouterr().err
     assert seen.startswith("error: /somewhere: Permission denied\n  hint: ")
     assert "bug" not in seen
+
+
+def test_a_link_to_the_build_before_is_taken_and_a_directory_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = tmp_path / "host.py"
+    host.write_text("host = 1\n")
+    (tmp_path / "built").mkdir()
+    (tmp_path / "result").symlink_to(tmp_path / "built")
+    assert leave("build", "-o", str(tmp_path / "result"), str(host)) == 3
+    assert leave("build", "-o", str(tmp_path / "built"), str(host)) == 2
+    assert "exists and is no link" in capsys.readouterr().err
