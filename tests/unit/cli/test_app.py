@@ -1,12 +1,10 @@
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from anicca.cli import app
 from anicca.errors import AniccaError, DeclarationError, Fault, Place, RefusedError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def leave(*arguments: str) -> int:
