@@ -8,6 +8,7 @@ depth and mounts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +62,9 @@ class Scan:
     def __init__(self, root: bytes, options: Options | None = None) -> None:
         self.root = os.path.realpath(root)
         self.options = options or Options()
+        if self.options.xattrs and not os.access("/proc/self/fd", os.X_OK):
+            # Without it each path would look as if it had gone between two calls, and be left out.
+            raise OSError(errno.ENOENT, "without /proc no extended attributes can be read", "/proc/self/fd")
         every = mounting.read_mounts()
         self.mounts: list[Mount] = mounting.below(every, self.root)
         holder = mounting.holding(every, self.root)

@@ -264,3 +264,13 @@ def test_what_cannot_be_read_is_never_no_drift(root: Path, tmp_path: Path) -> No
     assert done.status == 1, done.stderr
     for path in ('"/srv/secret"', '"/srv/hidden"'):
         assert path in done.text
+
+
+def test_without_proc_nothing_is_looked_at(tmp_path: Path) -> None:
+    script = "from anicca.drift.scan import Scan; import sys; sys.exit(len(list(Scan(sys.argv[1].encode()))))"
+    hidden = 'mount -t tmpfs none /proc && exec "$@"'
+    done = process.run(
+        ["unshare", "--mount", "sh", "-c", hidden, "sh", sys.executable, "-c", script, tmp_path], check=False
+    )
+    assert done.status == 1
+    assert b"without /proc no extended attributes can be read" in done.stderr
