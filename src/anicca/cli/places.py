@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from anicca.system.switching.host import HostPlaces
 
 F = TypeVar("F", bound="Callable[..., Any]")
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+# Whether it can be read is found where it is read, with a word on what to do.
+DIRECTORY = click.Path(file_okay=False, readable=False, path_type=Path)
 
 
 def place_options(command: F) -> F:

@@ -118,12 +118,13 @@ class Collector:
 
     def everything(self, *, keep_derivations: bool, keep_outputs: bool) -> None:
         """Remove all that no root reaches, until enough bytes are free; leftovers of interrupted work too."""
+        live = self._find_live(keep_derivations=keep_derivations, keep_outputs=keep_outputs)
+        # After `live`: what was added meanwhile and let go refers to what is removed, so it goes first.
         valid = rows.all_valid(self._ask)
         for path in valid:
             # What such a row once named would be taken for a leftover.
             if not isinstance(path, str) or not is_path(path):
                 raise _error(f"the store's database is damaged: {path!r} is not a path of {STORE_DIR}")
-        live = self._find_live(keep_derivations=keep_derivations, keep_outputs=keep_outputs)
         self._registered([path for path in valid if path not in live])
         self._leftovers()
         self._links()
