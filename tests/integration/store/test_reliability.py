@@ -37,6 +37,7 @@ pytestmark = pytest.mark.integration
 WORKER = """
 import os, random, sys
 from pathlib import Path
+from anicca.errors import AniccaError
 from anicca.store import LocalStore, instantiate
 from anicca.store.build import build
 from anicca.store.export import export, import_
@@ -74,7 +75,13 @@ while True:
                                 env={"needs": str(text), "n": str(draw.randint(0, 99))})
                 b = instantiate(name="b", system="builtin", builder="builtin:make", inputs=[a],
                                 env={"needs": str(a.out)})
-                build(store, [b], builders={"builtin:make": make}, jobs=2)
+                # Nix's collector removes a path with all that refers to it, but marks only one of them at a time as about to
+                # go (gc.cc, `pending`): of the others, one that is made a root in between goes all the same.
+                try:
+                    build(store, [b], builders={"builtin:make": make}, jobs=2)
+                except AniccaError as error:
+                    if f"{text}: not valid, though something" not in str(error):
+                        raise
             elif what == "gc":
                 collect(store, max_freed_bytes=draw.choice([None, 100_000]))
             elif what == "optimise":
