@@ -75,8 +75,8 @@ while True:
                                 env={"needs": str(text), "n": str(draw.randint(0, 99))})
                 b = instantiate(name="b", system="builtin", builder="builtin:make", inputs=[a],
                                 env={"needs": str(a.out)})
-                # Nix's collector removes a path with all that refers to it, but marks only one of them at a time as about to
-                # go (gc.cc, `pending`): of the others, one that is made a root in between goes all the same.
+                # Nix's collector removes a path with all that refers to it, but marks only one of them at a time as
+                # about to go (gc.cc, `pending`): of the others, one made a root in between goes all the same.
                 try:
                     build(store, [b], builders={"builtin:make": make}, jobs=2)
                 except AniccaError as error:
@@ -280,7 +280,11 @@ ADDERS = {
     "nix-add": "while :; do head -c 20000 /dev/urandom > $S/n; nix-store --store $R --add $S/n > /dev/null; done",
     # Nix's collector keeps its callers' threads by descriptor, after starting them: where one has hung up before that,
     # the next of the same number aborts the collector (134). To the store that is a crash like any other.
-    "nix-gc": "while :; do nix-store --store $R --gc > /dev/null || [ $? = 134 ]; sleep 0.3; done",
+    # By the same `pending` as in the worker it may want to remove what somebody has begun to refer to meanwhile, and gives up.
+    "nix-gc": (
+        "while :; do nix-store --store $R --gc > /dev/null 2> $S/gc || [ $? = 134 ]"
+        " || grep 'because it is in use by' $S/gc || { cat $S/gc; exit 1; }; sleep 0.3; done"
+    ),
     "nix-build": (
         "n=0; while :; do n=$((n + 1)); nix-build --store $R --no-out-link --argstr n $n $S/t.nix > /dev/null; done"
     ),
