@@ -280,7 +280,7 @@ ADDERS = {
     "nix-add": "while :; do head -c 20000 /dev/urandom > $S/n; nix-store --store $R --add $S/n > /dev/null; done",
     # Nix's collector keeps its callers' threads by descriptor, after starting them: where one has hung up before that,
     # the next of the same number aborts the collector (134). To the store that is a crash like any other.
-    # By the same `pending` as in the worker it may want to remove what somebody has begun to refer to meanwhile, and gives up.
+    # By the same `pending` as in the worker it may want to remove what is referred to by now, and gives up.
     "nix-gc": (
         "while :; do nix-store --store $R --gc > /dev/null 2> $S/gc || [ $? = 134 ]"
         " || grep 'because it is in use by' $S/gc || { cat $S/gc; exit 1; }; sleep 0.3; done"
