@@ -18,15 +18,17 @@ import re
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bench.congruence_host import run_host
 from bench.congruence_page import Result, State, Step, render
 from bench.congruence_tools import CONFIGURATION, TOOLS, Tool
+from bench.debian_root import inside as run_inside
+from bench.debian_root import install_wheel, make_once
 
 from anicca import process
-from anicca.debian.archive import find_mirrors
 from anicca.drift.baseline import open_baseline
 from anicca.drift.examine import compare_baselines, save_baseline
 from anicca.errors import AniccaError
@@ -41,44 +43,23 @@ INSTALLED = ("hello", "sl")
 """What tools and people install; their archives lie ready, so that nothing is fetched while it is measured."""
 PLANTED = ("/etc/app/first.conf", "hello", "/etc/cron.d/evil", "sl", "/etc/app/second.conf")
 IGNORED = ("log", "cache", "temporary", "lock", "identity")
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", "TERM": "dumb"}
-
-
-def inside(root: Path, script: str) -> process.Completed:
-    """Run a script in a root, with processes of its own."""
-    start = f'mount -t proc proc {root}/proc && mount --rbind /sys {root}/sys && exec chroot {root} sh -c "$1"'
-    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", start, "sh", script]
-    return process.run(argv, env=ENVIRONMENT, check=False, timeout_seconds=900)
+inside = partial(run_inside, check=False)
+"""What a tool's run ends with is for the page to tell."""
 
 
 def make_base(cache: Path) -> Path:
-    """A Debian root with all the tools, made once."""
+    """A Debian root with all the tools, made once; without those that cannot be had."""
+
+    def fill(root: Path) -> None:
+        inside(root, f"apt-get update && apt-get install -y --download-only {' '.join(INSTALLED)}")
+        for wheel in WHEELS:
+            done = install_wheel(root, wheel, check=False)
+            if done.status != 0:
+                print(f"{wheel}: {done.stderr.decode(errors='replace')[-400:]}", file=sys.stderr)
+                remove_tree(root / "opt" / wheel)
+
     identity = hashlib.sha256(repr((PACKAGES, WHEELS, INSTALLED)).encode()).hexdigest()[:16]
-    root = cache / f"congruence-{identity}"
-    if root.is_dir():
-        return root
-    partial = root.with_suffix(".new")
-    remove_tree(partial)
-    cache.mkdir(parents=True, exist_ok=True)
-    mirror = find_mirrors().bases["debian"]
-    process.run(
-        ["mmdebstrap", "--variant=important", f"--include={','.join(PACKAGES)}", "trixie", partial, mirror],
-        timeout_seconds=1800,
-    )
-    for name in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt"):
-        shutil.copyfile(name, f"{partial}{name}", follow_symlinks=True)
-    settings = [f"{name}={value}" for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "https_proxy")]
-    certificates = "/etc/ssl/certs/ca-certificates.crt"
-    settings += [f"PIP_CERT={certificates}", f"REQUESTS_CA_BUNDLE={certificates}", "PIP_USE_DEPRECATED=legacy-certs"]
-    inside(partial, f"apt-get update && apt-get install -y --download-only {' '.join(INSTALLED)}")
-    for wheel in WHEELS:
-        script = f"python3 -m venv /opt/{wheel} && {' '.join(settings)} /opt/{wheel}/bin/pip install -q {wheel}"
-        done = inside(partial, script)
-        if done.status != 0:
-            print(f"{wheel}: {done.stderr.decode(errors='replace')[-400:]}", file=sys.stderr)
-            remove_tree(partial / "opt" / wheel)
-    partial.rename(root)
-    return root
+    return make_once(cache / f"congruence-{identity}", PACKAGES, fill, variant="important")
 
 
 def run_tool(tool: Tool, base: Path, work: Path) -> Result:

@@ -35,7 +35,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.switch_peers import MANY, PEERS, inside, make_disk, make_root
+from bench.debian_root import inside
+from bench.switch_peers import MANY, PEERS, make_disk, make_root
 from tests.vm.system.hosts import CACHE, Declared, Mover, build, make_image, pack, toolchain
 
 from anicca import process

@@ -6,21 +6,18 @@ The root is a directory here, and the same one as a disk image in the guest, so 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.debian_root import install_wheel, make_once
+
 from anicca import process
-from anicca.debian.archive import find_mirrors
-from anicca.fs import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MANY = 1000
 PACKAGES = ("puppet-agent", "cfengine3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "ca-certificates")
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root", "TERM": "dumb"}
 HERE = "/srv/peers"
 
 
@@ -63,39 +60,20 @@ def configurations() -> dict[str, str]:
     return found
 
 
-def inside(root: Path, script: str, *, check: bool = True) -> process.Completed:
-    """Run a script in a root, with processes of its own."""
-    start = f'mount -t proc proc {root}/proc && mount --rbind /sys {root}/sys && exec chroot {root} sh -c "$1"'
-    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", start, "sh", script]
-    return process.run(argv, env=ENVIRONMENT, check=check, timeout_seconds=900)
-
-
 def make_root(cache: Path) -> Path:
     """The root with the tools and what they are asked, made once."""
     texts = configurations()
+
+    def fill(root: Path) -> None:
+        install_wheel(root, "salt")
+        for file, text in texts.items():
+            target = root / HERE.lstrip("/") / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            target.chmod(0o600)
+
     identity = hashlib.sha256(repr((PACKAGES, texts)).encode()).hexdigest()[:16]
-    root = cache / f"peers-{identity}"
-    if root.is_dir():
-        return root
-    partial = root.with_suffix(".new")
-    remove_tree(partial)
-    cache.mkdir(parents=True, exist_ok=True)
-    include = f"--include={','.join(PACKAGES)}"
-    mirror = find_mirrors().bases["debian"]
-    process.run(["mmdebstrap", "--variant=minbase", include, "trixie", partial, mirror], timeout_seconds=1800)
-    for name in ("/etc/resolv.conf", "/etc/ssl/certs/ca-certificates.crt"):
-        shutil.copyfile(name, f"{partial}{name}", follow_symlinks=True)
-    settings = [f"{name}={value}" for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "https_proxy")]
-    certificates = "/etc/ssl/certs/ca-certificates.crt"
-    settings += [f"PIP_CERT={certificates}", f"REQUESTS_CA_BUNDLE={certificates}", "PIP_USE_DEPRECATED=legacy-certs"]
-    inside(partial, f"python3 -m venv /opt/salt && {' '.join(settings)} /opt/salt/bin/pip install -q salt")
-    for file, text in texts.items():
-        target = partial / HERE.lstrip("/") / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-        target.chmod(0o600)
-    partial.rename(root)
-    return root
+    return make_once(cache / f"peers-{identity}", PACKAGES, fill, variant="minbase")
 
 
 def make_disk(root: Path, output: Path) -> None:
