@@ -35,7 +35,7 @@ _PART = slice(len(STORE_DIR) + 1, len(STORE_DIR) + 1 + HASH_LENGTH)
 
 def free_reserve(state_dir: str) -> None:
     """Give up the room that a store keeps for this: on a full disk not even the database could be written."""
-    _remove(f"{state_dir}/db/reserved")
+    locks.remove(f"{state_dir}/db/reserved")
 
 
 def reached(ask: Ask, roots: Iterable[str], *, keep_derivations: bool, keep_outputs: bool) -> set[str]:
@@ -232,7 +232,7 @@ class _Server:
         import socket  # noqa: PLC0415 (only while collecting)
 
         os.makedirs(self._directory, exist_ok=True)  # noqa: PTH103 (text, as all below)
-        _remove(self._file)
+        locks.remove(self._file)
         self._listener = socket.socket(socket.AF_UNIX)
         # The path of a socket is at most 107 bytes long: bind by a name relative to a directory we hold.
         fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -249,7 +249,7 @@ class _Server:
         """Hang up."""
         import socket  # noqa: PLC0415 (only while collecting)
 
-        _remove(self._file)
+        locks.remove(self._file)
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(10)
@@ -284,13 +284,6 @@ class _Server:
                     lines.flush()
         except OSError:
             return
-
-
-def _remove(file: str) -> None:
-    try:
-        os.unlink(file)  # noqa: PTH108 (text)
-    except FileNotFoundError:
-        return
 
 
 def _error(message: str, hint: str | None = None) -> AniccaError:

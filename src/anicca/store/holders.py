@@ -48,7 +48,7 @@ def temporary(state_dir: str) -> Iterator[str]:
             continue
         try:
             if locks.lock(fd, exclusive=True, wait=False):
-                _remove(file)
+                locks.remove(file)
                 os.write(fd, b"d")
                 continue
             content = _read(file)
@@ -91,18 +91,11 @@ def _through(directory: str, link: str, *, tidy: bool) -> str | None:
         status = os.lstat(second)
     except FileNotFoundError:
         if tidy:
-            _remove(link)
+            locks.remove(link)
         return None
     except OSError:
         return None
     return path_around(os.readlink(second)) if stat.S_ISLNK(status.st_mode) else None  # noqa: PTH115
-
-
-def _remove(link: str) -> None:
-    try:
-        os.unlink(link)  # noqa: PTH108 (text)
-    except FileNotFoundError:
-        return
 
 
 def _runtime(store_dir: bytes) -> Iterator[tuple[str, str]]:

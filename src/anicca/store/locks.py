@@ -18,6 +18,14 @@ def open_lock(file: Path | str) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
+def remove(file: str) -> None:
+    """Remove a file that somebody else may have removed meanwhile."""
+    try:
+        os.unlink(file)  # noqa: PTH108 (text)
+    except FileNotFoundError:
+        return
+
+
 def lock(fd: int, *, exclusive: bool, wait: bool = True) -> bool:
     """Take the lock; False if it is taken and we do not wait."""
     kind = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB)

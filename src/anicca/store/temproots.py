@@ -11,7 +11,7 @@ import os
 import time
 from _thread import allocate_lock
 
-from anicca.store.locks import lock, open_lock, unlock
+from anicca.store.locks import lock, open_lock, remove, unlock
 
 # Light, as `spelling` is.
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ class TempRoots:
         with self._lock:
             if self._pid == os.getpid():
                 if self._file is not None:
-                    _remove(self._file)
+                    remove(self._file)
                 os.close(self._fd)
                 os.close(self._gc_fd)
                 self._hang_up()
@@ -70,7 +70,7 @@ class TempRoots:
         self._gc_fd = open_lock(f"{self._state}/gc.lock")
         while True:
             file = f"{self._state}/temproots/{self._pid}-{next(_COUNTER)}"
-            _remove(file)
+            remove(file)
             fd = open_lock(file)
             lock(fd, exclusive=True)
             status = os.fstat(fd)
@@ -112,10 +112,3 @@ class TempRoots:
         if self._collector is not None:
             self._collector.close()
             self._collector = None
-
-
-def _remove(file: str) -> None:
-    try:
-        os.unlink(file)  # noqa: PTH108 (text)
-    except FileNotFoundError:
-        return
