@@ -352,6 +352,16 @@ def run_alone(script: str, *, work: Path, volume: Path, seconds: float, count: b
     return words[:-1]
 
 
+def put_busybox(directory: Path) -> None:
+    """This machine's busybox, and links to it by all the names that it goes by."""
+    busybox = shutil.which("busybox")
+    assert busybox is not None
+    shutil.copy(busybox, directory / "busybox")
+    for name in process.run([busybox, "--list"]).text.split():
+        if name != "busybox":
+            (directory / name).symlink_to("busybox")
+
+
 def make_host(store: Path, work: Path) -> None:
     """The system object of the busybox host, under a directory that stands for /nix/store."""
     system = store / Path(SYSTEM).name
@@ -362,13 +372,7 @@ def make_host(store: Path, work: Path) -> None:
     (usr / "sbin").mkdir()
     (usr / "lib").mkdir()
     (usr / "lib/os-release").write_text("ID=test\n")
-    busybox = shutil.which("busybox")
-    assert busybox is not None
-    shutil.copy(busybox, usr / "bin/busybox")
-    listed = process.run([busybox, "--list"]).text.split()
-    for name in listed:
-        if name != "busybox":
-            (usr / "bin" / name).symlink_to("busybox")
+    put_busybox(usr / "bin")
     (usr / "sbin/init").write_text(HOST)
     (usr / "sbin/init").chmod(0o755)
     etc.mkdir()

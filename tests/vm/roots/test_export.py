@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.vm.roots.guest import NIX_PARTUUID, Bench, make_tree, put_disk, run_in_tree
+from tests.vm.roots.guest import NIX_PARTUUID, Bench, make_tree, put_busybox, put_disk, run_in_tree
 
-from anicca import process
 from anicca.roots.export.write import export
 from anicca.vm.lab import find_kernel
 
@@ -61,12 +60,7 @@ def disk(tmp_path: Path) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("bin", "sbin"):
         (root / name).symlink_to(f"usr/{name}")
-    busybox = shutil.which("busybox")
-    assert busybox is not None
-    shutil.copy(busybox, root / "usr/bin/busybox")
-    for name in process.run([busybox, "--list"]).text.split():
-        if name != "busybox":
-            (root / "usr/bin" / name).symlink_to("busybox")
+    put_busybox(root / "usr/bin")
     (root / "usr/sbin/init").write_text(HOST)
     (root / "usr/sbin/init").chmod(0o755)
     (root / "etc/os-release").write_text("ID=debian\n")

@@ -30,16 +30,12 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "dracut": Kind(
-        own={
-            "README.md": "README.md",
-            **{name: f"{DRACUT_MODULE}/{name}" for name in ("module-setup.sh", "aside.conf", "anicca-over.service")},
-        },
+        own={name: f"{DRACUT_MODULE}/{name}" for name in ("module-setup.sh", "aside.conf", "anicca-over.service")},
         scripts=f"{DRACUT_MODULE}/scripts",
         unit=DRACUT_MODULE,
     ),
     "initramfs-tools": Kind(
         own={
-            "README.md": "README.md",
             "hook": "etc/initramfs-tools/hooks/anicca-guard",
             "init-bottom": "etc/initramfs-tools/scripts/init-bottom/anicca-guard",
         },
@@ -55,9 +51,10 @@ def plan_export(name: str) -> dict[str, Path]:
     """Where each file goes below the directory of an export to one of `KINDS`, and which of ours it is a copy of."""
     kind = KINDS[name]
     shared = [MODULE_DIRECTORY / "common.sh", MODULE_DIRECTORY / "guard.sh", *MODULE_DIRECTORY.glob("backend_*.sh")]
+    files = {target: HERE / name / source for source, target in kind.own.items()}
     if kind.lays_over:
         shared.append(HERE / "shared/over.sh")
-    files = {target: HERE / name / source for source, target in kind.own.items()}
+        files["README.md"] = HERE / "shared/README.md"
     files |= {f"{kind.scripts}/{source.name}": source for source in shared}
     if kind.unit is not None:
         files[f"{kind.unit}/anicca-guard.service".removeprefix("./")] = MODULE_DIRECTORY / "anicca-guard.service"
