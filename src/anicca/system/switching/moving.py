@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anicca.errors import RefusedError
 from anicca.system.live import Moved
-from anicca.system.switching.systemd import unit_of
+from anicca.system.switching.systemd import read_processes
 from anicca.system.units import below, waiting
 
 if TYPE_CHECKING:
@@ -85,16 +86,20 @@ def read_users_of(paths: Sequence[str], proc: Path = Path("/proc")) -> Mapping[s
     found: dict[str, set[str]] = defaultdict(set)
     if not paths:
         return found
-    for directory in proc.iterdir():
-        if not directory.name.isdigit() or int(directory.name) == os.getpid():
-            continue
-        try:
-            unit = unit_of((directory / "cgroup").read_text())
-            opened = {str(one.readlink()) for one in (directory / "fd").iterdir()}
-        except OSError:
-            # It has ended, or closed that file, since it was listed.
-            continue
+    for unit, opened in read_processes(proc, _opened):
         for path in paths:
-            if unit is not None and any(below(one, (path,)) for one in opened):
+            if any(below(one, (path,)) for one in opened):
                 found[path].add(unit)
+    return found
+
+
+def _opened(process: Path) -> set[str]:
+    """What a process has open; nothing of this one."""
+    if process.name == str(os.getpid()):
+        return set()
+    found = set()
+    for one in (process / "fd").iterdir():
+        # Closed since it was listed.
+        with suppress(FileNotFoundError):
+            found.add(str(one.readlink()))
     return found

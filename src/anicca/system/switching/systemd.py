@@ -8,14 +8,16 @@ import re
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from anicca import process
 from anicca.errors import AniccaError
 from anicca.system.units import Active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
 
 SECONDS = 180
 """How long one call may take: a unit's own start limit is 90."""
@@ -67,16 +69,8 @@ def _active(maps: Mapping[str, frozenset[str]], user: int | None = None) -> list
 def read_maps(proc: Path, unit_in: Callable[[str], str | None]) -> Mapping[str, frozenset[str]]:
     """For each unit, as `unit_in` tells it from a control group, the files of /usr that its processes have mapped."""
     found: dict[str, set[str]] = defaultdict(set)
-    for directory in proc.iterdir():
-        if not directory.name.isdigit():
-            continue
-        try:
-            unit = unit_in((directory / "cgroup").read_text())
-            maps = (directory / "maps").read_text(errors="replace")
-        except OSError:
-            continue
-        if unit is not None:
-            found[unit] |= mapped(maps)
+    for unit, maps in read_processes(proc, lambda one: (one / "maps").read_text(errors="replace"), unit_in):
+        found[unit] |= mapped(maps)
     return {unit: frozenset(paths) for unit, paths in found.items()}
 
 
@@ -88,17 +82,11 @@ def read_stale(proc: Path = Path("/proc"), paths: Sequence[str] = ("/etc", "/usr
     """
     ours = devices((proc / "self/mountinfo").read_text(), [*paths, "/"])
     found: dict[str, str] = {}
-    for directory in proc.iterdir():
-        if not directory.name.isdigit():
-            continue
-        try:
-            unit = unit_of((directory / "cgroup").read_text())
-            theirs = devices((directory / "mountinfo").read_text(), [*paths, "/"])
-        except OSError:
-            continue
+    for unit, table in read_processes(proc, lambda one: (one / "mountinfo").read_text()):
+        theirs = devices(table, [*paths, "/"])
         stale = [path for path in paths if path in ours and theirs.get(path, ours[path]) != ours[path]]
         # Another root is a container's: its /etc is its own affair.
-        if unit is not None and stale and theirs.get("/") == ours.get("/"):
+        if stale and theirs.get("/") == ours.get("/"):
             found[unit] = ", ".join(stale)
     return found
 
@@ -115,6 +103,26 @@ def unit_of(cgroup: str) -> str | None:
         if line.startswith("0::"):
             return next((part for part in line[3:].split("/") if part.endswith((".service", ".scope", ".mount"))), None)
     return None
+
+
+def read_processes(
+    proc: Path, read: Callable[[Path], T], unit_in: Callable[[str], str | None] = unit_of
+) -> Iterator[tuple[str, T]]:
+    """What `read` finds in the directory of each process of a unit, as `unit_in` tells it from a control group.
+
+    Processes that end meanwhile, or may not be looked at, are left out.
+    """
+    for directory in proc.iterdir():
+        if not directory.name.isdigit():
+            continue
+        try:
+            unit = unit_in((directory / "cgroup").read_text())
+            if unit is None:
+                continue
+            found = read(directory)
+        except OSError:
+            continue
+        yield unit, found
 
 
 def user_unit_of(cgroup: str, manager: str) -> str | None:
