@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from anicca.cli.app import COMMANDS
+from anicca.declare.load import evaluate
+from anicca.system.locking import require_lock
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -23,3 +27,8 @@ def test_its_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("host", (ROOT / "examples").glob("*/host.py"), ids=lambda host: host.parent.name)
+def test_the_locks_of_the_examples_are_theirs(host: Path) -> None:
+    assert require_lock(evaluate(host), host).packages
