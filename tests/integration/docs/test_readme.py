@@ -29,6 +29,6 @@ def test_its_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("host", (ROOT / "examples").glob("*/host.py"), ids=lambda host: host.parent.name)
+@pytest.mark.parametrize("host", sorted((ROOT / "examples").glob("*/host.py")), ids=lambda host: host.parent.name)
 def test_the_locks_of_the_examples_are_theirs(host: Path) -> None:
     assert require_lock(evaluate(host), host).packages
