@@ -35,14 +35,13 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
         check_name,
         check_whole,
         current_number,
-        hold,
         look,
     )
 
     if (system is None) != healthy:
         raise UsageError("a system is needed, or --healthy")
     system = None if system is None else built_here(context, system, run=places["run"])
-    with open_places(context, **places) as host, hold(host, "boot"):
+    with open_places(context, **places, changes_for="boot") as host:
         esp = read_esp(host.boot)
         seen = look(host, esp)
         if system is None:

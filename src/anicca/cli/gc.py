@@ -57,9 +57,9 @@ def gc(
     from anicca.system.changes import plan_forgetting  # noqa: PLC0415 (where used)
     from anicca.system.generations import plan_deletion  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import apply, hold, look  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import apply, look  # noqa: PLC0415 (where used)
 
-    with open_places(context, **places) as host, hold(host, "gc"):
+    with open_places(context, **places, changes_for="gc") as host:
         chosen = bool(numbers) or keep is not None or older_than is not None
         plan: tuple[Change, ...] = ()
         if chosen:

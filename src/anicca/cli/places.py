@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,15 +39,27 @@ def place_options(command: F) -> F:
 
 @contextmanager
 def open_places(
-    context: Context, *, boot: Path, run: Path, command_line: Path, among_mounts: bool = False
+    context: Context,
+    *,
+    boot: Path,
+    run: Path,
+    command_line: Path,
+    changes_for: str | None = None,
+    among_mounts: bool = False,
 ) -> Iterator[HostPlaces]:
-    """The host's places; its store is open meanwhile."""
+    """The host's places; its store is open meanwhile. `changes_for` is the command that changes something there.
+
+    Those who change it take turns, and the ESP is mounted when it is one's turn: whoever ends takes its mount away.
+    """
     from anicca.system.switching.esp import mounted_esp  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import HostPlaces  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import HostPlaces, hold  # noqa: PLC0415 (where used)
 
     with context.open_store(among_mounts=among_mounts) as store:
         places = HostPlaces(store=store, boot=boot, run=run, command_line=command_line)
-        with mounted_esp(places.device_of_esp(), boot):
+        with (
+            nullcontext() if changes_for is None else hold(places, changes_for),
+            mounted_esp(places.device_of_esp(), boot),
+        ):
             yield places
 
 

@@ -24,9 +24,9 @@ def rollback(context: Context, /, *, number: int | None, dry_run: bool, **places
     """
     from anicca.system.changes import plan_return  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import apply, check_whole, current_number, hold, look  # noqa: PLC0415
+    from anicca.system.switching.host import apply, check_whole, current_number, look  # noqa: PLC0415
 
-    with open_places(context, **places) as host, hold(host, "rollback"):
+    with open_places(context, **places, changes_for="rollback") as host:
         esp = read_esp(host.boot)
         seen = look(host, esp)
         target = seen.before() if number is None else seen.get(number)

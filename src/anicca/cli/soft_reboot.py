@@ -26,11 +26,11 @@ def soft_reboot(context: Context, /, *, system: str | None, dry_run: bool, force
     from anicca.errors import RefusedError  # noqa: PLC0415 (where used)
     from anicca.system.softreboot import plan_soft_reboot  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import check_name, check_running, check_whole, hold, look  # noqa: PLC0415
+    from anicca.system.switching.host import check_name, check_running, check_whole, look  # noqa: PLC0415
     from anicca.system.switching.softreboot import soft_reboot as do  # noqa: PLC0415 (where used)
 
     system = built_here(context, system or "next", run=places["run"])
-    with open_places(context, **places, among_mounts=True) as host, hold(host, "soft-reboot"):
+    with open_places(context, **places, changes_for="soft-reboot", among_mounts=True) as host:
         seen = look(host, read_esp(host.boot))
         check_running(seen)
         if seen.booted is None:

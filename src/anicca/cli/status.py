@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from anicca.cli.places import open_places, place_options
+from anicca.cli.places import open_places, place_options, show_time
 from anicca.cli.render import size_text
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from anicca.cli.context import Context
     from anicca.system.status import Status
+    from anicca.system.switching.trial import Trial
 
 
 @click.command()
@@ -34,6 +35,8 @@ def status(context: Context, /, **places: Any) -> None:
 def lines(found: Status) -> Iterator[str]:
     """The facts as text."""
     yield from _generations(found)
+    if found.trial is not None:
+        yield from _trial(found.trial)
     if found.guard is not None:
         yield f"guard: {found.guard}"
     for incident in found.incidents:
@@ -59,6 +62,18 @@ def _generations(found: Status) -> Iterator[str]:
         yield f"  next boot: generation {found.next_generation}"
     for number in found.failed_generations:
         yield f"  generation {number} was left: three boots of it were not healthy"
+
+
+def _trial(trial: Trial) -> Iterator[str]:
+    what = f"switch of {show_time(trial.began)} to {trial.new}"
+    if trial.ended is not None:
+        first, *more = (trial.problem or "done").splitlines()
+        yield f"{what}: {first}"
+        yield from (f"  {line}" for line in more)
+    elif trial.is_cut_off:
+        yield f"{what}: CUT OFF, the host is between two systems; the next anicca switch goes back first"
+    else:
+        yield f"{what}: under way, process {trial.process}"
 
 
 def _named(number: int | None, system: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,14 @@ from anicca.cli.places import built_here, open_places, place_options, record_of,
 
 if TYPE_CHECKING:
     from anicca.cli.context import Context
+    from anicca.events import Report
+    from anicca.system.boot import Esp
+    from anicca.system.changes import Change
+    from anicca.system.generations import Seen
+    from anicca.system.live import LivePlan
+    from anicca.system.reading import System
+    from anicca.system.switching.host import HostPlaces
+    from anicca.system.switching.trial import Trial
 
 DECLARATION = "host.py"
 
@@ -51,20 +60,18 @@ def switch(
     so losing the terminal loses nothing.
     """
     from anicca.errors import AniccaError, UsageError  # noqa: PLC0415 (where used)
-    from anicca.system.changes import Change, plan_next, plan_return  # noqa: PLC0415 (where used)
+    from anicca.store.path import StorePath  # noqa: PLC0415 (where used)
     from anicca.system.live import LivePlan, plan_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import (  # noqa: PLC0415 (where used)
-        apply,
         check_name,
         check_running,
         check_whole,
-        current_number,
-        hold,
         look,
     )
     from anicca.system.switching.moving import read_moved  # noqa: PLC0415 (where used)
     from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
+    from anicca.system.switching.trial import read_unended  # noqa: PLC0415 (where used)
 
     asked = system
     if system is None and not confirm and Path(DECLARATION).is_file():
@@ -83,43 +90,91 @@ def switch(
     if not attached and not dry_run and not _runs(Path(places["run"]), system):
         words = [system if word == asked else word for word in sys.argv[1:]]
         sys.exit(_detached(Path(places["run"]), [*words, *([system] if asked is None else [])]))
-    with open_places(context, **places, among_mounts=True) as host, hold(host, "switch"):
+    with open_places(context, **places, changes_for="switch", among_mounts=True) as host:
         esp = read_esp(host.boot)
         seen = look(host, esp)
-        old = host.system(check_running(seen))
+        # Nobody else is at it, so one that has not ended was killed.
+        cut_off = read_unended(host.run)
+        old = host.system(StorePath.parse(cut_off.old) if cut_off else check_running(seen))
         new = host.system(resolve(host, seen, system))
-        check_whole(host, new.path, beside=seen.running)
+        check_whole(host, new.path, beside=old.path)
         check_name(host, new, force=force)
+        first = []
+        if cut_off:
+            first = [f"go back to {cut_off.old}: the switch to {cut_off.new} was cut off"]
+            if not dry_run:
+                _take_back(context, host, cut_off)
         live = LivePlan()
         if new.path != old.path:
             live = plan_live(old, new, read_active(), users=read_users(), moved=read_moved(old, new))
-        following: tuple[Change, ...] = ()
-        if not only_try:
-            current = current_number(host)
-            following = (
-                plan_return(seen, esp, int(system), host.want, current=current)
-                if system.isdigit()
-                else plan_next(seen, esp, new.path, host.want, current=current, now=time.time())
-            )
+        following = () if only_try else _plan_boot(host, seen, esp, new, system)
         if not dry_run:
-            from anicca.drift.keep import adopt  # noqa: PLC0415 (where used)
-            from anicca.system.switching.live import try_live  # noqa: PLC0415 (where used)
-
-            host.store.protect((new.path,))
-            if not live.is_empty or new.path != old.path:
-                keep = partial(adopt, Path("/"))
-                try_live(host, old, new, live, adopt=keep, confirm_seconds=confirm_within, report=context.report)
-            # Last: whatever went wrong before, the next boot is the one that it was.
-            apply(following, host)
-    sentences = [*live.sentences(), *map(str, following)]
-    record = {"live": list(live.sentences()), "boot": [record_of(step) for step in following]}
+            _go(host, old, new, live, following, confirm_within=confirm_within, report=context.report)
+    sentences = [*first, *live.sentences(), *map(str, following)]
+    record = {"live": [*first, *live.sentences()], "boot": [record_of(step) for step in following]}
     context.print(record, "\n".join(sentences) or "nothing to do")
 
 
+def _plan_boot(host: HostPlaces, seen: Seen, esp: Esp, new: System, text: str) -> tuple[Change, ...]:
+    """What makes the system, which `text` named, the next boot's."""
+    from anicca.system.changes import plan_next, plan_return  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import current_number  # noqa: PLC0415 (where used)
+
+    current = current_number(host)
+    if text.isdigit():
+        return plan_return(seen, esp, int(text), host.want, current=current)
+    return plan_next(seen, esp, new.path, host.want, current=current, now=time.time())
+
+
+def _take_back(context: Context, host: HostPlaces, trial: Trial) -> None:
+    from anicca.system.switching.live import take_back  # noqa: PLC0415 (where used)
+
+    take_back(host, trial, context.report)
+
+
+def _go(
+    host: HostPlaces,
+    old: System,
+    new: System,
+    live: LivePlan,
+    following: tuple[Change, ...],
+    *,
+    confirm_within: float | None,
+    report: Report,
+) -> None:
+    """Carry the plan out."""
+    from anicca.drift.keep import adopt  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import apply  # noqa: PLC0415 (where used)
+    from anicca.system.switching.live import failed_units, stops, try_live  # noqa: PLC0415 (where used)
+    from anicca.system.switching.trial import noted  # noqa: PLC0415 (where used)
+
+    if new.path == old.path:
+        apply(following, host)
+        return
+    # It may have to go back to what no generation has.
+    host.store.protect((old.path,))
+    keep, failed = partial(adopt, Path("/")), failed_units()
+    with noted(host.run, old, new, stops=stops(live), failed=failed):
+        try_live(
+            host,
+            old,
+            new,
+            live,
+            failed_before=failed,
+            adopt=keep,
+            confirm_seconds=confirm_within,
+            report=report,
+        )
+        # Last: whatever went wrong before, the next boot is the one that it was.
+        apply(following, host)
+
+
 def _runs(run: Path, system: str) -> bool:
-    """Whether that store path is the running system."""
+    """Whether that store path is the running system, as a whole."""
+    from anicca.system.switching.trial import read_unended  # noqa: PLC0415 (where used)
+
     try:
-        return str((run / "system").readlink()) == system
+        return str((run / "system").readlink()) == system and read_unended(run) is None
     except OSError:
         return False
 
@@ -132,19 +187,22 @@ def _detached(run: Path, words: list[str]) -> int:
     unit = f"anicca-switch-{int(time.time())}-{os.getpid()}"
     # Files, not pipes: whoever loses the reader of a pipe is killed by its next line.
     out, err = run / f"{unit}.out", run / f"{unit}.err"
-    settings = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    settings |= {name: value for name, value in os.environ.items() if name == "PYTHONPYCACHEPREFIX"}
-    done = process.run(
-        [
-            *("systemd-run", "--quiet", "--wait", "--collect", f"--unit={unit}"),
-            "--description=Moving this host to another system",
-            *(f"--setenv={name}={value}" for name, value in settings.items()),
-            *(f"--property=StandardOutput=append:{out}", f"--property=StandardError=append:{err}"),
-            *("--", *command_again([*words, "--attached"])),
-        ],
-        check=False,
-    )
+    settings = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [
+        *("systemd-run", "--quiet", "--wait", "--collect", f"--unit={unit}"),
+        "--description=Moving this host to another system",
+        *(f"--setenv={name}={value}" for name, value in settings.items()),
+        *(f"--property=StandardOutput=append:{out}", f"--property=StandardError=append:{err}"),
+        *("--", *command_again([*words, "--attached"])),
+    ]
+    try:
+        done = process.run(command, check=False)
+    except KeyboardInterrupt:
+        with suppress(OSError):  # the terminal may be what was lost
+            click.echo(f"it goes on as {unit}: anicca status tells how it ends", err=True)
+        raise
     for file, is_error in ((err, True), (out, False)):
         text = file.read_text(errors="replace") if file.exists() else ""
         click.echo(text or (done.stderr.decode(errors="replace") if is_error else ""), nl=False, err=is_error)
+        file.unlink(missing_ok=True)
     return done.status

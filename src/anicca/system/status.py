@@ -13,6 +13,7 @@ from anicca.roots.facts import HISTORY, GuardFacts, read_facts, unacknowledged
 from anicca.system.diff import compare_boot, kernel_settings, let_go
 from anicca.system.switching.host import look, read_esp_if_there
 from anicca.system.switching.mounts import mount_points
+from anicca.system.switching.trial import Trial, read_trial
 
 if TYPE_CHECKING:
     from anicca.system.generations import Seen
@@ -62,6 +63,8 @@ class Status:
     """Units that wait for a restart, and why."""
     failed_generations: tuple[int, ...]
     """Generations that were left because three boots were not healthy."""
+    trial: Trial | None
+    """The last switch of this boot, and what became of it."""
     space: tuple[Space, ...]
 
 
@@ -93,6 +96,7 @@ def read_status(places: HostPlaces, *, invocations: dict[str, str] | None = None
         reboot=tuple(reboot),
         restart=waits,
         failed_generations=tuple(sorted(failed)),
+        trial=read_trial(places.run),
         space=tuple(_space(path) for path in (places.boot, Path("/nix"), Path("/")) if path.exists()),
     )
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from anicca.vm.machine import Machine
 
 OBSERVE = Path(__file__).with_name("observe.py")
+STOP_AT = Path(__file__).with_name("stop_at.py")
+AS_UNIT = "systemd-run -q --unit=cut -p StandardOutput=truncate:/run/cut -E PYTHONPATH=/etc/anicca/python"
 SOFT_REBOOTS = "systemctl show --property=SoftRebootsCount --value"
 SSH_ENDED = 255
 SECONDS = 900
@@ -254,6 +256,19 @@ class Mover:
                     return
             time.sleep(0.2)
         raise MachineError("no soft reboot", detail=self.machine.console_text()[-2000:])
+
+    def stop_after(self, step: str, system: str) -> str:
+        """Begin to switch, as a unit `cut`, and wait until it has stopped after a step; what it has done last."""
+        self.ask("cat > /run/at.py", stdin=STOP_AT.read_bytes())
+        self.ask(f"{AS_UNIT} python3 /run/at.py {step} switch --attached {system}")
+        self.ask("until grep -q '^stopped\\|^ended' /run/cut || ! systemctl -q is-active cut; do sleep 0.5; done")
+        return self.ask("grep '^stopped\\|^ended' /run/cut")
+
+    def on_a_terminal(self, command: str) -> process.Child:
+        """Begin a command in a session of its own that has a terminal; whoever kills it loses the connection."""
+        ssh, *rest = self.machine.ssh_command()
+        argv = [ssh, "-S", "none", "-tt", *rest, command]
+        return process.start(argv, output=self.machine.run_dir / "terminal.log")
 
     def observe(self) -> dict[str, Any]:
         """All that a boot would have made of the host."""

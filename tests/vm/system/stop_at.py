@@ -1,4 +1,6 @@
-"""Run on a host: `anicca` with arguments, stopped for good right after its step number N, so that the power can be cut.
+"""Run on a host: `anicca` with arguments, stopped for good right after a step, so that the power can be cut.
+
+The step is said by its number, or by its name for the first one of that name.
 
 Steps are all that changes something: mounts, paths of the root, what systemd is told, files, links, copies to the ESP.
 """
@@ -24,7 +26,7 @@ WHERE = (
     (fs, "symlink_atomic"),
     (esp, "_copy"),
 )
-last = int(sys.argv.pop(1))
+last = sys.argv.pop(1)
 done = 0
 
 
@@ -36,7 +38,7 @@ def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         global done  # noqa: PLW0603 (one count for all)
         result = function(*arguments, **options)
         done += 1
-        if done == last:
+        if last in (str(done), name):
             # Nothing is synced here: what is to survive must have been.
             print("stopped after", name, *map(str, arguments), flush=True)  # noqa: T201
             time.sleep(3600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,16 @@ pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 BASE = Declared(tool="tool(builds=True)")
 HOSTS: dict[str, Declared] = {}
+COLLECT = b"""\
+while [ ! -e /run/stop ]; do
+    for command in "anicca store gc" "anicca gc --keep 2"; do
+        # 5: somebody else changes the host now.
+        $command > /dev/null 2> "$1.said" || [ $? = 5 ] || cat "$1.said"
+    done
+    echo round
+done
+"""
+SWITCH = "until anicca switch /root/host/host.py; do [ $? = 5 ] || exit 1; done"
 
 
 def test_a_host_builds_and_becomes_what_is_declared(start: Callable[..., AbstractContextManager[Mover]]) -> None:
@@ -39,7 +50,31 @@ def test_a_host_builds_and_becomes_what_is_declared(start: Callable[..., Abstrac
         assert made["made_from"]["origins"]["files[/etc/motd]"][0].startswith("host.py:")
         assert "host.py:" in mover.ask("anicca why /etc/motd")
 
+        all_at_once(mover)
+
         mover.ask("echo 'host = 1' > /root/host/host.py")
         wrong = mover.machine.run("anicca switch /root/host/host.py", timeout_seconds=SECONDS, check=False)
         assert wrong.status == 3
-        assert mover.ask("cat /etc/motd") == "built here"
+        assert mover.ask("cat /etc/motd") == "three"
+
+
+def all_at_once(mover: Mover) -> None:
+    """Builds and switches beside two who collect garbage all the time: each comes about, and nothing is lost."""
+    mover.ask(f"anicca store root toolchain {toolchain(BASE)}")
+    mover.ask("cat > /run/collect", stdin=COLLECT)
+    unit = "systemd-run -q --unit=collector-{0} -E PATH=$PATH -p StandardOutput=truncate:/run/collected-{0}"
+    for one in "ab":
+        mover.ask(f"{unit} sh /run/collect /run/collected-{{0}}".format(one))
+    for word in ("one", "two", "three"):
+        mover.ask("cat > /root/host/host.py", stdin=replace(BASE, motd=f"{word}\n").text().encode())
+        mover.ask(SWITCH)
+        assert mover.ask("cat /etc/motd /srv/www/default/index.html") == f"{word}\n{word}"
+    mover.ask("touch /run/stop; while systemctl -q is-active collector-a collector-b; do sleep 1; done")
+    assert set(mover.ask("cat /run/collected-a /run/collected-b").split("\n")) == {"round"}
+    assert mover.ask("anicca store verify --check-contents 2>&1 || :") == ""
+    # Who was dropped is dropped as a whole, and who is there is whole.
+    numbers = set(mover.generations())
+    assert numbers < {1, 2, 3, 4, 5}
+    assert {1, 5} <= numbers
+    for number in numbers:
+        mover.ask(f"anicca switch {number} --dry-run")

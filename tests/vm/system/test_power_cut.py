@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.vm.system.hosts import Declared, Mover, differences
+from tests.vm.system.hosts import STOP_AT, Declared, Mover, differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +24,7 @@ HOSTS = {
     )
 }
 CUTS = int(os.environ.get("ANICCA_CUTS", "6"))
-STOP_AT = Path(__file__).with_name("stop_at.py")
 RUN = "PYTHONPATH=/etc/anicca/python python3 /run/at.py {step} switch --attached {system}"
-AS_UNIT = "systemd-run -q --unit=cut -p StandardOutput=truncate:/run/cut -E PYTHONPATH=/etc/anicca/python"
 NEVER = 10_000
 
 
@@ -44,7 +41,7 @@ def test_a_cut_leaves_one_or_the_other(start: Callable[..., AbstractContextManag
         for step in chosen(steps, CUTS):
             if mover.ask("cat /etc/motd") == "B":
                 mover.ask("anicca switch 1")
-            stopped = stop_after(mover, step, b)
+            stopped = mover.stop_after(str(step), b)
             mover.machine.cut_power()
             mover.machine.start()
             mover.wait()
@@ -64,11 +61,3 @@ def chosen(steps: int, count: int) -> list[int]:
     """The first step, and others of the last third, where what outlives the boot is written; the last is the end."""
     first = steps * 2 // 3
     return sorted({1, *(first + (steps - first) * number // (count - 1) for number in range(1, count))})
-
-
-def stop_after(mover: Mover, step: int, system: str) -> str:
-    """Begin to switch, and wait until it has stopped after a step; what it has done last."""
-    mover.ask("cat > /run/at.py", stdin=STOP_AT.read_bytes())
-    mover.ask(f"{AS_UNIT} python3 /run/at.py {step} switch --attached {system}")
-    mover.ask("until grep -q '^stopped\\|^ended' /run/cut || ! systemctl -q is-active cut; do sleep 0.5; done")
-    return mover.ask("grep '^stopped\\|^ended' /run/cut")

@@ -35,6 +35,7 @@ HOSTS = {
     "unwell": Declared(motd="U\n", parts=(UNWELL,)),
     "other": Declared(name="other"),
 }
+UNDER_WAY = '"ended": null'
 SWITCHES = int(os.environ.get("ANICCA_SWITCHES", "50"))
 
 LOOP = b"""
@@ -99,6 +100,8 @@ def test_a_host_moves_and_moves_back(start: Callable[..., AbstractContextManager
         assert c in json.loads(mover.ask("anicca --json gc --dry-run"))["objects"]
 
         undone(mover, str(mover.systems["unwell"]), b)
+        lost(mover, b)
+        killed(mover, b)
         refused(mover, c, str(mover.systems["other"]))
 
 
@@ -172,16 +175,37 @@ def undone(mover: Mover, unwell: str, b: str) -> None:
     assert mover.ask("cat /etc/motd; systemctl is-system-running; findmnt /var/lib/notes || :") == "A\nrunning"
     assert (mover.ask(UNITS), mover.generations()) == (units, before)
 
-    # One that waits to be confirmed: who comes meanwhile is told; confirmed, it stays.
-    mover.ask(f"systemd-run -q --unit=waiting /etc/anicca/bin/anicca switch {b} --attached --confirm-within 600")
-    mover.ask("until grep -q B /etc/motd; do sleep 1; done")
-    second = mover.machine.run("anicca switch 1 --attached", timeout_seconds=SECONDS, check=False)
+
+def lost(mover: Mover, b: str) -> None:
+    """A terminal is lost in the middle of a switch: it goes on, who comes meanwhile is told, and it tells its end."""
+    terminal = mover.on_a_terminal(f"anicca switch {b} --confirm-within 600")
+    mover.ask(f"until grep -q '{UNDER_WAY}' /run/anicca/trial.json; do sleep 0.2; done")
+    assert mover.ask("pgrep -f '[s]ystemd-run --quiet --wait'")
+    terminal.kill()
+    mover.ask("while pgrep -f '[s]ystemd-run --quiet --wait'; do sleep 0.2; done")
+    assert f"to {b}: under way, process" in mover.ask("anicca status")
+    second = mover.machine.run("anicca switch 1", timeout_seconds=SECONDS, check=False)
     assert second.status == 5
     assert "somebody else changes this host now: anicca switch, process" in second.stderr.decode()
-    mover.ask("while systemctl -q is-active waiting; do anicca switch --confirm; sleep 1; done")
-    assert mover.ask("cat /etc/motd; systemctl is-failed waiting || :").split()[0] == "B"
+    mover.ask("until anicca switch --confirm; do sleep 1; done")
+    mover.ask(f"while grep -q '{UNDER_WAY}' /run/anicca/trial.json; do sleep 0.2; done")
+    assert f"to {b}: done" in mover.ask("anicca status")
+    assert mover.ask("cat /etc/motd; systemctl is-system-running") == "B\nrunning"
     assert "next" in mover.generations()[max(mover.generations())]
     mover.ask("anicca switch 1")
+
+
+def killed(mover: Mover, b: str) -> None:
+    """One that is killed as soon as /etc is new: the host is between two systems and says so; the next goes back."""
+    units = mover.ask(UNITS)
+    assert mover.stop_after("replace", b).startswith("stopped after replace /etc")
+    mover.ask("systemctl kill --signal=KILL cut; while systemctl -q is-active cut; do sleep 0.2; done")
+    assert mover.ask("cat /etc/motd; systemctl is-active sleeper || :") == "B\ninactive"
+    assert "CUT OFF, the host is between two systems" in mover.ask("anicca status")
+    mover.ask("anicca switch 1")
+    assert mover.ask("cat /etc/motd; systemctl is-system-running; findmnt /var/lib/notes || :") == "A\nrunning"
+    assert mover.ask(UNITS) == units
+    assert "it was cut off; the host went back later" in mover.ask("anicca status")
 
 
 def refused(mover: Mover, damaged: str, other: str) -> None:

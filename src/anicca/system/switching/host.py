@@ -172,8 +172,10 @@ def keep_left(places: HostPlaces, system: StorePath) -> None:
 def check_whole(places: HostPlaces, system: StorePath, *, beside: StorePath | None = None) -> None:
     """Raise `RefusedError` unless all that a system needs is in the store and is what was registered.
 
-    What it shares with the system `beside` it, which runs, is only looked for; all else is read and hashed.
+    What it shares with the system `beside` it, which runs, is only looked for; all else is read and hashed. From now on
+    no collector takes any of it, until the store is closed.
     """
+    places.store.protect((system,))
     closure = places.store.closure([system])
     shared = places.store.closure([beside]) if beside is not None and places.store.is_valid(beside) else set()
     infos = places.store.infos(closure - shared)
@@ -302,8 +304,9 @@ def _read_number(file: Path) -> int | None:
 
 
 def read_esp_if_there(places: HostPlaces) -> Esp | None:
-    """The ESP, None where it is not mounted."""
+    """The ESP, None where it is not mounted, or not for us."""
     try:
         return read_esp(places.boot)
-    except AniccaError:
+    except (AniccaError, OSError):
+        # Whoever changes the host mounts it, for root alone, and may take it away while we read.
         return None

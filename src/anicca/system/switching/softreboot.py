@@ -17,6 +17,7 @@ from anicca import fs, process
 from anicca.errors import AniccaError, RefusedError
 from anicca.roots.guard.files import MODULE_DIRECTORY
 from anicca.system.switching import mounts, systemd
+from anicca.system.switching.trial import TRIAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,8 @@ def soft_reboot(places: HostPlaces, system: StorePath) -> None:
         lay_out(places, system, work, facts)
         fs.write_atomic(places.run / "guard.json", (work / "guard.json").read_bytes())
         fs.symlink_atomic(places.run / "system", str(system))
+        # What a switch that was killed has left halfway is not on the root to come.
+        (places.run / TRIAL).unlink(missing_ok=True)
         systemd.systemctl("daemon-reload")
         systemd.systemctl("soft-reboot", "--no-block")
     except BaseException:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -12,13 +14,15 @@ import pytest
 from tests.integration.system.switching.small import SmallHost, SystemText
 
 from anicca.cli import app
+from anicca.cli.status import lines
 from anicca.errors import AniccaError
 from anicca.store import gc as store_gc
 from anicca.system.live import LivePlan
 from anicca.system.status import read_status
 from anicca.system.switching import live, systemd
-from anicca.system.switching.host import hold
-from anicca.system.switching.live import TrialFailedError, confirm, try_live
+from anicca.system.switching.host import hold, look
+from anicca.system.switching.live import TrialFailedError, try_live
+from anicca.system.switching.trial import Trial, note, noted, read_trial
 from anicca.system.units import Action, UnitPlan
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ PLAN = LivePlan(
 
 
 class Played:
-    """systemd: notes what it is asked; `failing` units fail when something is done to them."""
+    """systemd: notes what it is asked; `failing` units fail the first time that something is done to them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *failing: str) -> None:
         self.asked: list[str] = []
@@ -80,12 +84,18 @@ class Played:
     def act(self, verb: str, units: Sequence[str], *, user: int | None = None) -> list[str]:
         if units:
             self.asked.append(f"{verb} {' '.join(units)}{'' if user is None else f' of {user}'}")
-        return [unit for unit in units if unit in self.failing]
+        failed = [unit for unit in units if unit in self.failing]
+        self.failing -= set(failed)
+        return failed
+
+
+def try_it(host: SmallHost, old: System, new: System, plan: LivePlan = PLAN, **options: Any) -> None:
+    try_live(host.places, old, new, plan, failed_before=live.failed_units(), settle_seconds=0, **options)
 
 
 def go(host: SmallHost, plan: LivePlan = PLAN, **options: Any) -> None:
     system = host.places.system(host.workshop.system(SystemText()))
-    try_live(host.places, system, system, plan, settle_seconds=0, **options)
+    try_it(host, system, system, plan, **options)
 
 
 def test_the_order(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +158,9 @@ def test_one_that_had_failed_before_does_not(host: SmallHost, monkeypatch: pytes
     go(host)
 
 
-@pytest.mark.parametrize("error", [AniccaError("no"), OSError(28, "No space left", "/srv"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [AniccaError("no"), OSError(28, "No space left", "/srv"), KeyboardInterrupt(), KeyError("a bug")]
+)
 def test_errors_of_ours_lead_back_too(host: SmallHost, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     played = Played(monkeypatch)
 
@@ -156,9 +168,12 @@ def test_errors_of_ours_lead_back_too(host: SmallHost, monkeypatch: pytest.Monke
         raise error
 
     monkeypatch.setattr(systemd, "run_tmpfiles", fail)
-    with pytest.raises(TrialFailedError):
+    with pytest.raises(TrialFailedError) as failed:
         go(host)
+    assert "GOING BACK FAILED" not in str(failed.value.detail)
     assert "reload soft.service" not in played.asked
+    # What was stopped for the new system runs again.
+    assert played.asked[-1] == "start gone.service late.service early.service"
 
 
 def test_not_confirmed_it_goes_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,18 +183,94 @@ def test_not_confirmed_it_goes_back(host: SmallHost, monkeypatch: pytest.MonkeyP
     assert "nobody confirmed" in str(failed.value.detail)
 
 
+def confirm_it(host: SmallHost) -> None:
+    arguments = ["switch", "--confirm", "--run", str(host.places.run)]
+    app.app.main(["--store", str(host.places.store.root), *arguments], standalone_mode=False)
+
+
 def test_confirmed_it_stays(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     Played(monkeypatch)
-    other = threading.Timer(0.5, confirm, [host.places.run])
+
+    def confirm_when_asked() -> None:
+        while not (host.places.run / "unconfirmed").exists():
+            time.sleep(0.01)
+        confirm_it(host)
+
+    other = threading.Thread(target=confirm_when_asked)
     other.start()
     go(host, confirm_seconds=30)
     other.join()
 
 
-def test_the_command_confirms(host: SmallHost) -> None:
-    arguments = ["switch", "--confirm", "--run", str(host.places.run)]
-    app.app.main(["--store", str(host.places.store.root), *arguments], standalone_mode=False)
-    assert (host.places.run / "confirmed").exists()
+def test_too_early_or_too_late_is_said(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    Played(monkeypatch)
+    with pytest.raises(AniccaError, match="no switch waits to be confirmed"):
+        confirm_it(host)
+    with pytest.raises(TrialFailedError):
+        go(host, confirm_seconds=0.3)
+    with pytest.raises(AniccaError, match="no switch waits to be confirmed"):
+        confirm_it(host)
+
+
+def test_asked_to_end_it_goes_all_the_way_back(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, "late.service")
+    act = played.act
+
+    def interrupted(verb: str, units: Sequence[str], *, user: int | None = None) -> list[str]:
+        if verb == "start":
+            os.kill(os.getpid(), signal.SIGINT)
+        return act(verb, units, user=user)
+
+    monkeypatch.setattr(systemd, "act", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrialFailedError) as failed:
+        go(host, replace(PLAN, units=replace(PLAN.units, start=())))
+    assert "GOING BACK FAILED" not in str(failed.value.detail)
+    assert played.asked[-1] == "start gone.service late.service early.service"
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_how_it_ended_is_written_down(host: SmallHost) -> None:
+    run = host.places.run
+    one, other = (host.places.system(host.workshop.system(SystemText(initrd=f"initrd {word}"))) for word in "ab")
+
+    def status() -> list[str]:
+        return [line for line in lines(read_status(host.places)) if "switch of" in line or line.startswith("  it says")]
+
+    with noted(run, one, other):
+        assert status()[0].endswith(f"to {other.path}: under way, process {os.getpid()}")
+    assert status()[0].endswith(f"to {other.path}: done")
+    with pytest.raises(AniccaError), noted(run, other, one):
+        raise AniccaError("not well", detail="it says no")
+    assert status()[0].endswith(f"to {one.path}: not well")
+    assert status()[1:] == ["  it says no"]
+
+
+def test_one_that_was_killed_goes_back_first(
+    host: SmallHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The link says what ran before, but nobody knows what the host is: even to go there is no nothing to do."""
+    places = host.places
+    running = look(places).running
+    new = host.workshop.system(SystemText(initrd="initrd 2"))
+    note(places.run, Trial(old=str(running), new=str(new), process=2**22 + 1, began=0, stops=("gone.service",)))
+    assert "CUT OFF, the host is between two systems" in "\n".join(lines(read_status(places)))
+    played = Played(monkeypatch)
+    # Each small system has an image of its own, and this machine keeps its /etc.
+    monkeypatch.setattr(live, "_prepare", lambda *_: iter(()))
+    words = ["--boot", str(places.boot), "--run", str(places.run), "--command-line", str(places.command_line)]
+    words = ["--store", str(places.store.root), "switch", "--attached", str(running), *words]
+    places.store.close()
+    app.app.main([*words, "--dry-run"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert said.startswith(f"go back to {running}: the switch to {new} was cut off\n")
+    assert played.asked == []
+    app.app.main(words, standalone_mode=False)
+    assert capsys.readouterr().out == said
+    assert "start gone.service" in played.asked
+    trial = read_trial(places.run)
+    assert trial is not None
+    assert trial.problem == "it was cut off; the host went back later"
 
 
 def test_what_waits_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +284,7 @@ def test_a_kernel_setting_that_stays_is_said_as_long_as_it_does(
     host: SmallHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def move(old: System, new: System) -> tuple[str, ...]:
-        try_live(host.places, old, new, PLAN, settle_seconds=0)
+        try_it(host, old, new)
         return read_status(host.places).reboot
 
     etc = {"/sysctl.d/60-anicca.conf": "vm.swappiness = 17\n"}
@@ -234,7 +325,7 @@ def test_a_system_is_kept_as_long_as_somebody_sees_its_files(host: SmallHost, mo
     store = host.places.store
     old, new = (host.workshop.system(SystemText(initrd=f"initrd {word}")) for word in "ab")
     Played(monkeypatch, "stale")
-    try_live(host.places, host.places.system(old), host.places.system(new), PLAN, settle_seconds=0)
+    try_it(host, host.places.system(old), host.places.system(new))
     # What it works on is kept until it is closed.
     store.close()
     with hold(host.places, "gc"):
