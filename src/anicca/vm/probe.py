@@ -1,7 +1,9 @@
 """Whether KVM works here: tried, not guessed.
 
-A device that opens proves nothing: inside some virtual machines guests under KVM hang, or QEMU stops at the first
-register that it may not set. So a guest of one boot sector is run the way that real ones are, and must speak.
+A device that opens proves nothing: inside some virtual machines guests under KVM hang, stop at the first register that
+QEMU may not set, or run until the first instruction that a KVM without the processor's help does not know. So a machine
+is started as real ones are, and its firmware must come to the point where it looks for what to boot: by then it has
+been through all the processor's modes.
 """
 
 from __future__ import annotations
@@ -9,53 +11,25 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from anicca import process
 from anicca.fs import write_atomic
-from anicca.vm.qemu import QEMU, Accelerator
+from anicca.vm.firmware import prepare_firmware
+from anicca.vm.qemu import Accelerator, QemuPlan, SerialFile, qemu_argv
 
-PROBE_TIMEOUT_SECONDS = 2.0
-"""KVM that works answers in a fifth of a second; TCG does too, so slower KVM is not worth having."""
-_TRIES = 2
+PROBE_SECONDS = 10.0
+"""KVM that works is there in two seconds. TCG needs as long as this, so slower KVM is not worth having."""
+_POLL_SECONDS = 0.1
 _KVM = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CACHE_NAME = "accelerator.json"
 
-_WORD = b"anicca"
-_EXIT_VALUE = 0x10
-_EXIT_STATUS = (_EXIT_VALUE << 1) | 1
-"""What isa-debug-exit makes of the value written to its port."""
-
-
-def boot_sector() -> bytes:
-    """512 bytes of real-mode code: writes a word to the first serial port, then leaves through isa-debug-exit."""
-    start = bytes(
-        [
-            0xFC,  # cld
-            *(0x31, 0xC0),  # xor ax, ax
-            *(0x8E, 0xD8),  # mov ds, ax
-            *(0xBA, 0xF8, 0x03),  # mov dx, 0x3f8
-            0xBE,  # mov si, (address of the word, appended below)
-        ]
-    )
-    loop = bytes(
-        [
-            0xAC,  # lodsb
-            *(0x08, 0xC0),  # or al, al
-            *(0x74, 0x03),  # jz past the loop
-            0xEE,  # out dx, al
-            *(0xEB, 0xF8),  # jmp to lodsb
-            *(0xBA, 0xF4, 0x00),  # mov dx, 0xf4
-            *(0xB0, _EXIT_VALUE),  # mov al, value
-            0xEE,  # out dx, al
-            0xF4,  # hlt
-            *(0xEB, 0xFD),  # jmp to hlt
-        ]
-    )
-    address = 0x7C00 + len(start) + 2 + len(loop)
-    code = start + address.to_bytes(2, "little") + loop + _WORD + b"\0"
-    return code.ljust(510, b"\0") + b"\x55\xaa"
+_WORD = b"BdsDxe:"
+"""What the firmware's boot manager begins its lines with."""
+_GIVEN_UP = b"KVM internal error"
+"""What QEMU says when it stops a guest, but does not end itself."""
 
 
 def choose_accelerator(cache_dir: Path) -> Accelerator:
@@ -75,29 +49,31 @@ def choose_accelerator(cache_dir: Path) -> Accelerator:
 
 
 def kvm_works() -> bool:
-    """Run the tiny guest under KVM."""
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return False
-    return any(guest_speaks("kvm") for _try in range(_TRIES))
+    """Run firmware under KVM."""
+    return os.access(_KVM, os.R_OK | os.W_OK) and firmware_starts("kvm", timeout_seconds=PROBE_SECONDS)
 
 
-def guest_speaks(accelerator: Accelerator) -> bool:
-    """Run the tiny guest under an accelerator; whether it said its word within the time."""
-    cpu = "host" if accelerator == "kvm" else "max"
-    with tempfile.TemporaryDirectory(prefix="anicca-probe-") as directory:
-        disk = Path(directory) / "sector.raw"
-        disk.write_bytes(boot_sector())
+def firmware_starts(accelerator: Accelerator, *, timeout_seconds: float) -> bool:
+    """Switch a machine without disks on; whether its firmware came to look for some within the time."""
+    with tempfile.TemporaryDirectory(prefix="anicca-probe-") as name:
+        directory = Path(name)
+        console, log = directory / "console", directory / "log"
+        console.touch()
+        plan = QemuPlan(
+            name="anicca-probe",
+            accelerator=accelerator,
+            boot=prepare_firmware(directory),
+            serials=(SerialFile(path=console),),
+            memory_mib=256,
+        )
+        # If we are killed, the guest must not stay behind.
+        child = process.start(["setpriv", "--pdeathsig", "KILL", *qemu_argv(plan)], output=log)
         try:
-            done = process.run(
-                [
-                    *(QEMU, "-no-user-config", "-nodefaults", "-display", "none"),
-                    *("-machine", "pc", "-accel", accelerator, "-cpu", cpu, "-m", "16", "-serial", "stdio"),
-                    *("-device", "isa-debug-exit,iobase=0xf4,iosize=1"),
-                    *("-drive", f"file={disk},format=raw,if=none,id=disk,snapshot=on", "-device", "ide-hd,drive=disk"),
-                ],
-                timeout_seconds=PROBE_TIMEOUT_SECONDS,
-                check=False,
-            )
-        except process.ProgramError:
-            return False
-    return done.status == _EXIT_STATUS and _WORD in done.stdout
+            deadline = time.monotonic() + timeout_seconds
+            while time.monotonic() < deadline and child.poll() is None and _GIVEN_UP not in log.read_bytes():
+                if _WORD in console.read_bytes():
+                    return True
+                time.sleep(_POLL_SECONDS)
+        finally:
+            child.end()
+    return False

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import socket
 import threading
 from pathlib import Path
@@ -16,6 +17,7 @@ from anicca.vm import probe
 from anicca.vm.firmware import prepare_firmware
 from anicca.vm.lab import KernelFiles, LabError, find_kernel
 from anicca.vm.modules import read_modules
+from anicca.vm.qemu import QEMU
 from anicca.vm.ssh import free_port, make_key, ssh_answers
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -52,6 +54,14 @@ def test_kvm_is_tried_once_per_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(probe, "kvm_works", kvm_works)
     assert [probe.choose_accelerator(tmp_path / "new") for _ in range(3)] == [name] * 3
     assert len(tried) == 1
+
+
+def test_a_guest_that_qemu_gives_up_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qemu = tmp_path / QEMU
+    qemu.write_text("#!/bin/sh\necho 'KVM internal error. Suberror: 1' >&2\nexec sleep 600\n")
+    qemu.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert not probe.firmware_starts("kvm", timeout_seconds=3600)
 
 
 @pytest.mark.parametrize("cached", ['{"boot_id": "another", "kvm": true}', "", "[]", f'{{"boot_id": "{BOOT_ID}"}}'])

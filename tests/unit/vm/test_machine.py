@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from anicca.vm.machine import MachineConfig, plain_text, plan_machine
-from anicca.vm.probe import boot_sector
 from anicca.vm.qemu import Disk, Firmware, SerialTerminal
 from anicca.vm.ssh import CREDENTIAL, SshAccess, ssh_argv
 
@@ -40,12 +39,3 @@ def test_a_person_is_asked_as_usual() -> None:
 
 def test_plain_text_has_no_terminal_codes() -> None:
     assert plain_text(b"[\x1b[0;32m  OK  \x1b[0m] Up\r\n\x1b[!p\x1b]104\x07\x1b[?7hlogin: ") == "[  OK  ] Up\nlogin: "
-
-
-def test_boot_sector_is_one() -> None:
-    sector = boot_sector()
-    assert len(sector) == 512
-    assert sector[510:] == b"\x55\xaa"
-    # The address of the word, as the code has it, is where the word is.
-    address = int.from_bytes(sector[9:11], "little") - 0x7C00
-    assert sector[address : address + 7] == b"anicca\0"

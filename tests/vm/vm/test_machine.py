@@ -14,7 +14,7 @@ from anicca.disks.plan import MIB, DiskPlan, partition_uuid, plan_disk
 from anicca.system.tools import toolchain_tools
 from anicca.vm.lab import LabError, find_kernel, run_in_lab
 from anicca.vm.machine import HostKeyChangedError, Machine, MachineConfig, MachineError
-from anicca.vm.probe import choose_accelerator, guest_speaks
+from anicca.vm.probe import choose_accelerator, firmware_starts
 from anicca.vm.qemu import Disk
 from anicca.vm.ssh import make_key
 
@@ -69,8 +69,9 @@ def boot_id(machine: Machine) -> str:
     return machine.run("cat /proc/sys/kernel/random/boot_id").text.strip()
 
 
-def test_the_tiny_guest_speaks_under_emulation() -> None:
-    assert guest_speaks("tcg")
+def test_firmware_starts_under_emulation_and_in_no_time_does_not() -> None:
+    assert firmware_starts("tcg", timeout_seconds=120)
+    assert not firmware_starts("tcg", timeout_seconds=0.2)
 
 
 def test_a_machine_from_firmware_to_power_off(
