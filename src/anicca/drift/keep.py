@@ -15,9 +15,10 @@ from anicca import events, fs
 from anicca.declare.paths import FORBIDDEN_PERSIST, path_fault
 from anicca.drift import orphans, records, system
 from anicca.drift.area import AREA, Copied, copy_verified, held, in_area, own, plain_parents, read_declared
-from anicca.drift.entry import is_below, kind_of, parent
+from anicca.drift.entry import is_below, kind_of
 from anicca.drift.inside import Root
 from anicca.errors import AniccaError, RefusedError, UsageError
+from anicca.system.switching.area import is_parent, make_parents, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,13 +107,14 @@ def keep(top: Path, plan: Plan, *, days: int = 30, report: Report = events.ignor
 def adopt(top: Path, path: str, *, days: int = 30) -> None:
     """Keep what is at a path of the root that comes to persist, before the kept one is bound over it.
 
-    What is kept there already stays if a generation declares it: then what is on the root is set aside for some days,
-    to be put back by `anicca orphans`. Else what was kept is set aside. Raises `AniccaError`.
+    A directory that is there for what is kept below it gets the rest. What is kept there already stays if a generation
+    declares it: then what is on the root is set aside for some days, to be put back by `anicca orphans`. Else what was
+    kept is set aside. Raises `AniccaError`.
     """
     place = os.fsencode(path)
     declared = read_declared(Root(os.fsencode(top))).paths
     with held(top), _copy_of(top, place) as (fresh, _copied):
-        if not os.path.lexists(in_area(top, place)):
+        if not os.path.lexists(in_area(top, place)) or is_parent(top / os.fsdecode(AREA[1:]), path):
             _put(top, place, fresh)
         elif place in declared:
             orphans.move_aside(top, place, days=days, why="on the root when its path came to persist", source=fresh)
@@ -135,29 +137,10 @@ def _copy_of(top: Path, path: bytes) -> Iterator[tuple[Path, Copied]]:
 
 def _put(top: Path, path: bytes, fresh: Path) -> None:
     """Give a copy its place in the area."""
-    _make_parents(top, path)
-    target = in_area(top, path)
-    fresh.rename(target)
-    fs.sync_directory(target.parent)
-    fs.sync_directory(fresh.parent)
-
-
-def _make_parents(top: Path, path: bytes) -> None:
-    """The directories above a path in the area, owned as on the root, as the boot makes them."""
-    above = []
-    at = parent(path)
-    while at != b"/":
-        above.append(at)
-        at = parent(at)
-    for directory in reversed(above):
-        made = in_area(top, directory)
-        if made.is_dir():
-            continue
-        seen = (top / os.fsdecode(directory.lstrip(b"/"))).lstat()
-        made.mkdir(mode=0o700)
-        os.chown(made, seen.st_uid, seen.st_gid)
-        made.chmod(stat.S_IMODE(seen.st_mode))
-        fs.sync_directory(made.parent)
+    kept, place = top / os.fsdecode(AREA[1:]), os.fsdecode(path)
+    make_parents(top, kept, place)
+    put(kept, place, fresh)
+    fs.sync_directory(own(top, WORK))
 
 
 def _line(root: Root, place: bytes, seen: os.stat_result) -> tuple[str, list[str]]:

@@ -55,8 +55,8 @@ def plan_system(spec: Spec, lock: Lock) -> SystemPlan:
     environment = plan_environment(lock)
     tree = plan_tree(lock, environment)
     image = plan_image(lock, tree, environment)
-    tool = environment.source(PACKAGE, "anicca") if TOOL_LINK in spec.files else None
-    etc = _plan_part("etc", _etc(spec, tool), tree, lock, environment, sources=() if tool is None else (tool,))
+    tools = (plan_tool(environment),) if TOOL_LINK in spec.files else ()
+    etc = _plan_part("etc", _etc(spec, *(tool.out for tool in tools)), tree, lock, environment, others=tools)
     seed = _plan_part("seed", _seed(spec), tree, lock, environment)
     initrd = _plan_initrd(tree, lock, environment)
     contents = {"tree": tree.tree, "image": image, "etc": etc, "seed": seed, "initrd": initrd}
@@ -103,9 +103,9 @@ def _plan_part(
     lock: Lock,
     environment: BuildEnvironment,
     *,
-    sources: tuple[StorePath, ...] = (),
+    others: tuple[Instantiated, ...] = (),
 ) -> Instantiated:
-    """The step that makes an image of what is declared over what the tree has."""
+    """The step that makes an image of what is declared over what the tree has; `others` are what that names."""
     text = json.dumps(declared, sort_keys=True)
     return environment.step(
         name,
@@ -117,8 +117,20 @@ def _plan_part(
             "SOURCE_DATE_EPOCH": str(lock.epoch),
         },
         files={"declared": text, "ids": ids_text(lock)},
-        inputs=tree.inputs,
-        sources=sources,
+        inputs={**tree.inputs, **dict.fromkeys(others, ("out",))},
+    )
+
+
+def plan_tool(environment: BuildEnvironment) -> Instantiated:
+    """The step that makes this program as hosts have it."""
+    source = environment.source(PACKAGE, "anicca-source")
+    return environment.step(
+        "anicca",
+        BUILDERS / "tool.py",
+        library=LIBRARY,
+        env={"source": str(source)},
+        inputs={},
+        sources=(source,),
     )
 
 
@@ -137,7 +149,7 @@ def _plan_initrd(tree: TreePlan, lock: Lock, environment: BuildEnvironment) -> I
     )
 
 
-def _etc(spec: Spec, tool: StorePath | None) -> dict[str, Any]:
+def _etc(spec: Spec, tool: StorePath | None = None) -> dict[str, Any]:
     """What the declaration puts into /etc; `tool` is where a link leads that stands for this program itself."""
     files = [
         replace(entry, target=str(tool)) if isinstance(entry, LinkSpec) and entry == TOOL_LINK else entry

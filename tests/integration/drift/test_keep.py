@@ -267,6 +267,19 @@ def test_what_comes_to_persist_is_adopted_whole(host: Path, state: Path) -> None
     assert orphans.read_aside(host) == []
 
 
+def test_what_is_kept_below_stays_when_a_path_above_is_adopted(host: Path, state: Path) -> None:
+    # As the boot that kept /var/lib/notes did.
+    (host / "nix/persist/.anicca/parents/var/lib").mkdir(parents=True)
+    keep.adopt(host, "/var/lib/app")
+    (state / "since").touch()
+    (host / "var/lib/beside").write_text("1")
+    keep.adopt(host, "/var")
+    assert (host / "nix/persist/var/lib/beside").read_text() == "1"
+    assert not (host / "nix/persist/var/lib/app/since").exists()
+    assert orphans.read_aside(host) == []
+    assert not (host / "nix/persist/.anicca/parents/var").exists()
+
+
 def test_adopting_hides_and_loses_nothing(host: Path, state: Path) -> None:
     # Nobody declares what is kept there: it is set aside.
     earlier = host / "nix/persist/var/lib/app"

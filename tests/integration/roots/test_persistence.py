@@ -111,6 +111,14 @@ def test_what_is_kept_is_there_after_a_clean_stop_and_after_a_cut(host: Host) ->
     assert host.boot(KEPT) == ["up", "seed", "d", "b", "c"]
 
 
+def test_what_was_a_parent_gets_the_rest_once_when_it_comes_to_persist(host: Host) -> None:
+    persist = f"{SYSTEM.lstrip('/')}/layout/persist"
+    host.boot(f"{WRITE}; umount nix/store; cp {persist} run/persist; sed '1i d 0755 0 0 /var' run/persist > {persist}")
+    found = host.boot(f"{KEPT}; cat var/beside; readlink var/.link; rm var/beside; ls nix/persist/.anicca/parents")
+    assert found == ["up", "seed", "a", "b", "c", "beside", "nowhere", "home"]
+    assert host.boot(f"{KEPT}; ls -A var") == ["up", "seed", "a", "b", "c", ".link", "kept", "one file"]
+
+
 def test_a_volume_that_cannot_be_repaired_alone_stops_the_boot_and_says_why(host: Host) -> None:
     host.boot(WRITE)
     with host.volume.open("r+b") as file:

@@ -381,6 +381,8 @@ def make_host(store: Path, work: Path) -> None:
     for name in ("dev", "proc", "sys", "run", "tmp", "usr", "etc", "nix", "var/kept", "home/user"):
         (seed / name).mkdir(parents=True)
     (seed / "var/kept/seeded").write_text("seed\n")
+    (seed / "var/beside").write_text("beside\n")
+    (seed / "var/.link").symlink_to("nowhere")
     os.chown(seed / "home/user", 7, 8)
     os.setxattr(seed / "home/user", "user.mark", b"kept")
     for name in ("bin", "sbin", "lib"):

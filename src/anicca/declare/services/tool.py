@@ -14,15 +14,8 @@ PATH = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{DIRECTORY
 
 _COMMAND = """\
 #!/bin/sh
-# The store is read-only, so what Python compiles is kept elsewhere; root's is read by root only. For each object apart:
-# Python goes by times and sizes, and in a store all times are the same.
-if [ "$(id -u)" = 0 ]; then
-    object=$(readlink /etc/anicca/python/anicca)
-    export PYTHONPYCACHEPREFIX="/run/anicca/python/${object##*/}"
-else
-    export PYTHONDONTWRITEBYTECODE=1
-fi
-PYTHONPATH=/etc/anicca/python exec /usr/bin/python3 -m anicca "$@"
+# What Python compiles is in the store beside its source, and in Debian's packages.
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/etc/anicca/python exec /usr/bin/python3 -m anicca "$@"
 """
 
 _PROFILE = f"""\

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from anicca import fs, process
 from anicca.errors import RefusedError
 from anicca.system.live import Clear, Keep, Lay, PathStep, Release
+from anicca.system.switching.area import is_parent, make_parents, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +78,9 @@ def clear(path: Path) -> None:
 def _keep(step: Keep, root: Path, kept: Path) -> None:
     one = step.kept
     source, target = _inside(kept, one.path), _inside(root, one.path)
-    source.parent.mkdir(parents=True, exist_ok=True)
-    if not source.exists():
+    target.parent.mkdir(parents=True, exist_ok=True)
+    make_parents(root, kept, one.path)
+    if not source.exists() or is_parent(kept, one.path):
         staged = source.with_name(f"{source.name}.anicca-new")
         fs.remove_tree(staged)
         if one.kind == "d":
@@ -93,14 +95,13 @@ def _keep(step: Keep, root: Path, kept: Path) -> None:
         os.chown(staged, one.uid, one.gid)
         staged.chmod(one.mode)
         # Whole or not at all: the initrd takes what is there for the host's own.
-        staged.rename(source)
-        fs.sync_directory(source.parent)
+        put(kept, one.path, staged)
+        fs.remove_tree(staged)
     found = source.stat()
     if (found.st_uid, found.st_gid) != (one.uid, one.gid):
         os.chown(source, one.uid, one.gid)
     if stat.S_IMODE(source.stat().st_mode) != one.mode:
         source.chmod(one.mode)
-    target.parent.mkdir(parents=True, exist_ok=True)
     if one.kind == "d":
         target.mkdir(exist_ok=True)
     else:

@@ -116,6 +116,15 @@ assert Path("/proc/self/mountinfo").read_text().count(str(root / "var/a")) == 1
 do(Release(path="/var/a"), root=root, kept=kept)
 assert list((root / "var/a").iterdir()) == []
 assert (kept / "var/a/more").exists()
+
+above = Persisted(path="/var", kind="d", mode=0o755, uid=0, gid=0)
+entries = (*entries, ImageEntry(path="/var/b", mode=0o100600, uid=0, gid=0, content=b"3"))
+do(Keep(kept=above, seed=entries), root=root, kept=kept)
+assert (root / "var/b").read_text() == "3"  # what was a parent gets what else is to be in it
+assert sorted(path.name for path in (root / "var/a").iterdir()) == ["first", "more"]
+(root / "var/b").unlink()
+do(Keep(kept=above, seed=entries), root=root, kept=kept)
+assert not (root / "var/b").exists()  # once
 """
 
 WRITABLE = """

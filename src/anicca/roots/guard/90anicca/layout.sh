@@ -9,6 +9,7 @@ root=$ANICCA_SYSROOT
 run=$ANICCA_RUN
 : "${ANICCA_NIX:=/nix}"
 kept=$ANICCA_NIX/persist
+marks=$kept/.anicca/parents
 
 # stopped: what the boot stopped at, for stop.sh, the console and the journal.
 stopped() {
@@ -69,7 +70,8 @@ plain() {
     done
 }
 
-# parents PATH: makes the directories above the persisted PATH, owned as on the root.
+# parents PATH: makes the directories above the persisted PATH, owned as on the root. In the area each is marked: it
+# holds what persists below it and nothing else, until it comes to persist itself (system/switching/area.py).
 parents() {
     parents_rest=${1#/}
     parents_at=
@@ -78,7 +80,8 @@ parents() {
         parents_rest=${parents_rest#*/}
         [ -d "$root$parents_at" ] || mkdir -m 0755 "$root$parents_at" || return 1
         [ ! -d "$kept$parents_at" ] || continue
-        mkdir -m 0700 "$kept$parents_at" \
+        mkdir -p "$marks$parents_at" \
+            && mkdir -m 0700 "$kept$parents_at" \
             && chown --reference="$root$parents_at" "$kept$parents_at" \
             && chmod --reference="$root$parents_at" "$kept$parents_at" || return 1
     done
@@ -93,7 +96,28 @@ first() {
         mkdir -m 0700 "$kept$2.anicca-new"
     else
         (umask 077 && : > "$kept$2.anicca-new")
-    fi && sync -f "$kept" && mv -T "$kept$2.anicca-new" "$kept$2"
+    fi && place "$2"
+}
+
+# place PATH: gives what was made beside PATH in the area its place.
+place() {
+    sync -f "$kept" && mv -T "$kept$1.anicca-new" "$kept$1"
+}
+
+# rest PATH: gives a directory that was a parent in the area what else the seed has in it; it is no parent then.
+rest() {
+    for rest_from in "$root$1"/* "$root$1"/.[!.]* "$root$1"/..?*; do
+        rest_at=$1/${rest_from##*/}
+        if [ -d "$marks$rest_at" ]; then
+            rest "$rest_at" || return 1
+        elif [ -e "$kept$rest_at" ] || [ -L "$kept$rest_at" ]; then
+            continue
+        elif [ -e "$rest_from" ] || [ -L "$rest_from" ]; then
+            rm -rf "$kept$rest_at.anicca-new"
+            cp -a "$rest_from" "$kept$rest_at.anicca-new" && place "$rest_at" || return 1
+        fi
+    done
+    rm -rf "$marks$1"
 }
 
 # there KIND PATH: whether both ends of a persisted path are there, made if need be.
@@ -103,11 +127,12 @@ there() {
         return 1
     fi
     case $1 in
-        d) [ -d "$kept$2" ] && [ -d "$root$2" ] && return ;;
+        d) [ -d "$kept$2" ] && [ -d "$root$2" ] && [ ! -d "$marks$2" ] && return ;;
         f) [ -f "$kept$2" ] && [ -f "$root$2" ] && return ;;
     esac
     parents "$2" || return 1
     [ -e "$kept$2" ] || first "$1" "$2" || return 1
+    [ ! -d "$marks$2" ] || rest "$2" || return 1
     case $1 in
         d) [ -d "$root$2" ] || mkdir "$root$2" || return 1 ;;
         f) [ -f "$root$2" ] || : > "$root$2" || return 1 ;;
