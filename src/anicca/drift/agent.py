@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from anicca.drift.facts import expectation_for, facts_of
-from anicca.drift.findings import look, of_the_system, to_record
+from anicca.drift.findings import look, of_the_system, only, to_record
 from anicca.drift.inside import Root
-from anicca.drift.lines import put_path, to_state, with_time
+from anicca.drift.lines import put_path
 from anicca.drift.scan import Options, Scan
 
 if TYPE_CHECKING:
@@ -36,16 +35,16 @@ def main(request: dict[str, Any]) -> None:
             record = to_record(look(top, expectation_for(top), options))
             out.write(json.dumps({"facts": facts_of(top), "findings": record}).encode())
         else:
-            answer_scan(top, options, out, system_only=request["system_only"])
+            answer_scan(top, options, out, system_only=request["system_only"], beneath=request["beneath"])
     except (OSError, ValueError, KeyError) as error:
         out.write(json.dumps({"error": str(error)}).encode())
     out.flush()
 
 
-def answer_scan(top: bytes, options: Options, out: BinaryIO, *, system_only: bool) -> None:
+def answer_scan(top: bytes, options: Options, out: BinaryIO, *, system_only: bool, beneath: bool) -> None:
     """Everything about a root, with every file's digest."""
-    scan = Scan(top, options._replace(want=lambda _path: "sha256"))
-    entries = of_the_system(Root(top), scan) if system_only else scan
+    scan = Scan(top, options._replace(want=lambda _path: "sha256", beneath=beneath))
+    blobs = only(of_the_system(Root(top)), scan.blobs()) if system_only else scan.blobs()
     packer = zlib.compressobj(1)
     header = {
         "facts": facts_of(top),
@@ -54,12 +53,7 @@ def answer_scan(top: bytes, options: Options, out: BinaryIO, *, system_only: boo
         "visited": [_path(mount.path) for mount in scan.visited],
     }
     out.write(packer.compress(json.dumps(header).encode() + b"\n"))
-    leaders: dict[tuple[int, int], bytes] = {}
-    for entry in entries:
-        leader = b""
-        if entry.nlink > 1 and entry.mode and not stat.S_ISDIR(entry.mode):
-            leader = leaders.setdefault((entry.dev, entry.ino), entry.path)
-        out.write(packer.compress(with_time(to_state(entry, leader), entry).encode()))
+    out.writelines(packer.compress(lines) for _, lines in blobs)
     out.write(packer.flush())
 
 

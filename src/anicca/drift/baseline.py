@@ -9,15 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import json
-import stat
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import zstandard
 
-from anicca.drift.expect import Expectation, Expected
-from anicca.drift.lines import from_line, to_state, with_time
+from anicca.drift.expect import Expectation
 from anicca.errors import AniccaError, RefusedError
 from anicca.store.signature import parse_public_key
 
@@ -25,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from anicca.drift.entry import Entry
+    from anicca.drift.scan import Blob
     from anicca.store.signature import PublicKey, SecretKey
 
 FORMAT = 1
 LEVEL = 6
+BLOB_BYTES = 1 << 20
+SEAL = b'{"seal":'
 
 
 class Seal(NamedTuple):
@@ -53,36 +52,33 @@ class Baseline(NamedTuple):
     signed_by: str
 
 
-def save(path: Path, facts: dict[str, Any], entries: Iterable[Entry], key: SecretKey | None = None) -> Seal:
-    """Write a baseline; the old one at `path` stays until the new one is whole. Raises `OSError`."""
+def save(path: Path, facts: dict[str, Any], blobs: Iterable[Blob], key: SecretKey | None = None) -> Seal:
+    """Write a baseline, of lines as a scan has them; the old one at `path` stays until the new one is whole.
+
+    Raises `OSError`.
+    """
     temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
             packer = zstandard.ZstdCompressor(level=LEVEL, threads=-1)
             with packer.stream_writer(file, closefd=False) as out:
-                seal = _write(out, facts, entries, key)
+                seal = _write(out, facts, blobs, key)
         temporary.rename(path)
     finally:
         temporary.unlink(missing_ok=True)
     return seal
 
 
-def _write(out: IO[bytes], facts: dict[str, Any], entries: Iterable[Entry], key: SecretKey | None) -> Seal:
+def _write(out: IO[bytes], facts: dict[str, Any], blobs: Iterable[Blob], key: SecretKey | None) -> Seal:
     header = json.dumps({"anicca-baseline": FORMAT, **facts}, sort_keys=True).encode() + b"\n"
     whole, states = hashlib.sha256(header), hashlib.sha256()
     out.write(header)
-    leaders: dict[tuple[int, int], bytes] = {}
     count = 0
-    for entry in entries:
-        leader = b""
-        if entry.nlink > 1 and entry.mode and not stat.S_ISDIR(entry.mode):
-            leader = leaders.setdefault((entry.dev, entry.ino), entry.path)
-        state = to_state(entry, leader)
-        line = with_time(state, entry).encode()
-        states.update(state.encode() + b"\n")
-        whole.update(line)
-        out.write(line)
-        count += 1
+    for state, lines in blobs:
+        states.update(state)
+        whole.update(lines)
+        out.write(lines)
+        count += lines.count(b"\n")
     digest = whole.hexdigest()
     signature = key.sign(_signed(digest)) if key is not None else ""
     seal = Seal(count, digest, states.hexdigest(), signature)
@@ -101,20 +97,19 @@ def open_baseline(path: Path, key: PublicKey | str | None = None) -> Baseline:
     baseline.
     """
     whole = hashlib.sha256()
-    count = 0
+    count = -1
     header: dict[str, Any] | None = None
     seal: Seal | None = None
-    for line in _lines(path):
+    for blob in _blobs(path):
         if seal is not None:
             raise RefusedError(f"{path}: goes on after its seal")
-        if line.startswith(b'{"seal":'):
-            seal = _seal(path, line)
-            continue
-        whole.update(line)
+        lines, last = _parted(blob)
+        if last:
+            seal = _seal(path, last)
+        whole.update(lines)
+        count += lines.count(b"\n")
         if header is None:
-            header = _header(path, line)
-        else:
-            count += 1
+            header = _header(path, lines[: lines.find(b"\n")])
     if header is None or seal is None:
         raise RefusedError(f"{path}: cut off, it has no seal", hint="save it again")
     if seal.sha256 != whole.hexdigest() or seal.entries != count:
@@ -164,63 +159,48 @@ def _verify(key: PublicKey, message: str, signature: str) -> bool:
     return name == key.name
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _blobs(path: Path) -> Iterator[bytes]:
+    """The content, in pieces of whole lines."""
     try:
         with path.open("rb") as file:
             unpacked = zstandard.ZstdDecompressor().stream_reader(file)
-            yield from io.BufferedReader(unpacked, 1 << 20)
+            rest = b""
+            while chunk := unpacked.read(BLOB_BYTES):
+                end = chunk.rfind(b"\n") + 1
+                if end:
+                    yield rest + chunk[:end]
+                    rest = b""
+                rest += chunk[end:]
+            if rest:
+                yield rest
     except FileNotFoundError as error:
         raise AniccaError(f"{path}: there is no such baseline") from error
     except zstandard.ZstdError as error:
         raise RefusedError(f"{path}: not a baseline, or damaged ({error})") from error
 
 
-def read_entries(baseline: Baseline) -> Iterator[tuple[Entry, bytes]]:
-    """The entries with the first of each one's names. Raises `RefusedError` if it changed since it was opened."""
+def _parted(blob: bytes) -> tuple[bytes, bytes]:
+    """The lines before the seal, and what begins with it."""
+    at = 0 if blob.startswith(SEAL) else blob.find(b"\n" + SEAL) + 1
+    return (blob[:at], blob[at:]) if at or blob.startswith(SEAL) else (blob, b"")
+
+
+def read_lines(baseline: Baseline) -> Iterator[bytes]:
+    """The lines of its entries. Raises `RefusedError` if it changed since it was opened."""
     whole = hashlib.sha256()
-    for number, line in enumerate(_lines(baseline.path)):
-        if line.startswith(b'{"seal":'):
+    header = True
+    for blob in _blobs(baseline.path):
+        lines, last = _parted(blob)
+        whole.update(lines)
+        found = lines.split(b"\n")[:-1]
+        yield from found[1:] if header else found
+        header = False
+        if last:
             break
-        whole.update(line)
-        if number:
-            try:
-                yield from_line(line)
-            except (KeyError, ValueError, TypeError) as error:
-                raise RefusedError(f"{baseline.path}: line {number + 1} is no entry") from error
     if whole.hexdigest() != baseline.seal.sha256:
         raise RefusedError(f"{baseline.path}: changed while it was read")
 
 
 def expectation_of(baseline: Baseline) -> Expectation:
-    """What a baseline says must be there: all of it, exactly."""
-    return Expectation(
-        name=f"{baseline.path.name} of {baseline.facts.get('made', 'some time')}",
-        entries=(_expected(entry, leader) for entry, leader in read_entries(baseline) if entry.mode),
-        rules=False,
-    )
-
-
-def _expected(entry: Entry, leader: bytes) -> Expected:
-    kind = entry.kind
-    return Expected(
-        path=entry.path,
-        origin="baseline",
-        kinds=(kind,),
-        mode=stat.S_IMODE(entry.mode),
-        uid=entry.uid,
-        gid=entry.gid,
-        size=entry.size if kind == "file" else None,
-        rdev=entry.rdev if "device" in kind else None,
-        targets=(entry.target,) if kind == "symlink" else (),
-        xattrs=entry.xattrs,
-        digests=(entry.digest,) if entry.digest else (),
-        link=leader,
-        nlink=entry.nlink if kind != "directory" else None,
-    )
-
-
-def observed(baseline: Baseline) -> Iterator[Entry]:
-    """The entries of a baseline as a scan would give them, for comparing two."""
-    numbers: dict[bytes, int] = {}
-    for entry, leader in read_entries(baseline):
-        yield entry._replace(ino=numbers.setdefault(leader, len(numbers) + 1)) if leader else entry
+    """What a baseline says must be there, its lines aside."""
+    return Expectation(f"{baseline.path.name} of {baseline.facts.get('made', 'some time')}", entries=(), rules=False)

@@ -5,13 +5,20 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from anicca.drift.entry import CHANGING, HIDDEN, UNREAD, Entry, is_below, order
+from anicca.drift.entry import CHANGING, HIDDEN, UNREAD, Entry, Leaders, is_below, kind_of, order, parent
+from anicca.drift.expect import ANY_MODE
+from anicca.drift.lines import path_of
+from anicca.drift.rows import FORMAT
+from anicca.drift.states import pairs_of_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from anicca.drift.expect import Expectation, Expected
     from anicca.drift.mounts import Mount
+
+    Pair = tuple[Expected | None, Entry | None, bytes | None]
+    """What should be at a path and what is; and of what is, the first of its names, if who paired them knows it."""
 
 ADDED, REMOVED, TYPE, CONTENT, MODE, OWNER, GROUP = "added", "removed", "type", "content", "mode", "owner", "group"
 XATTR, TARGET, LINK, DEVICE, MOUNT = "xattr", "target", "hard link", "device", "mount"
@@ -55,70 +62,106 @@ class Tally:
         self.unseen = 0
 
 
+class Around(NamedTuple):
+    """What is known of a look besides its entries: the mounts, those that were visited, whether it saw beneath them."""
+
+    mounts: tuple[Mount, ...] = ()
+    visited: tuple[bytes, ...] = ()
+    sees_beneath: bool = True
+
+
 def compare(
-    expectation: Expectation,
-    observed: Iterable[Entry],
-    mounts: Iterable[Mount] = (),
-    visited: Iterable[bytes] = (),
-    *,
-    sees_beneath: bool = True,
-    tally: Tally | None = None,
+    expectation: Expectation, observed: Iterable[Entry], around: Around | None = None, tally: Tally | None = None
 ) -> Iterator[Drift]:
     """Every difference, in the order of the scan; mounts and what lies beneath visited ones at the end.
 
     Each path can have several: its mode and its content are two.
     """
-    mounted = [mount for mount in mounts if mount.path not in expectation.mounts]
-    yield from _Pass(expectation, mounted, frozenset(visited), sees_beneath, tally or Tally()).run(observed)
+    return _Pass(expectation, around or Around(), tally or Tally()).run(_pairs(expectation.entries, observed))
+
+
+def compare_lines(
+    expectation: Expectation, before: Iterable[bytes], after: Iterable[bytes], around: Around, tally: Tally
+) -> Iterator[Drift]:
+    """The same of two states as lines; the expectation's entries are not looked at. Raises `ValueError`, `KeyError`."""
+    one = _Pass(expectation, around, tally)
+
+    def same(line: bytes) -> None:
+        one.count_covered(path_of(line), is_directory=b',"k":"directory"' in line)
+
+    return one.run(pairs_of_lines(before, after, tally, same if one.covered else None))
+
+
+def _pairs(expected: Iterable[Expected], observed: Iterable[Entry]) -> Iterator[Pair]:
+    """Both sides, what is of one path together."""
+    rest = iter(expected)
+    wanted = next(rest, None)
+    for entry in observed:
+        if wanted is not None and wanted.path == entry.path:
+            yield wanted, entry, None
+            wanted = next(rest, None)
+            continue
+        if wanted is not None:
+            key = order(entry.path)
+            while wanted is not None and order(wanted.path) < key:
+                yield wanted, None, None
+                wanted = next(rest, None)
+            if wanted is not None and wanted.path == entry.path:
+                yield wanted, entry, None
+                wanted = next(rest, None)
+                continue
+        yield None, entry, None
+    while wanted is not None:
+        yield wanted, None, None
+        wanted = next(rest, None)
 
 
 class _Pass:
     """One pass over both sides."""
 
-    def __init__(
-        self,
-        expectation: Expectation,
-        mounts: list[Mount],
-        visited: frozenset[bytes],
-        sees_beneath: bool,
-        tally: Tally,
-    ) -> None:
+    def __init__(self, expectation: Expectation, around: Around, tally: Tally) -> None:
         self.expectation = expectation
         self.tally = tally
-        self.visited = visited
-        self.mounts = mounts
-        self.covered = {mount.path: 0 for mount in mounts}
-        self.blind = [path for path in self.covered if path not in visited] if not sees_beneath else []
+        self.visited = around.visited
+        self.mounts = [mount for mount in around.mounts if mount.path not in expectation.mounts]
+        self.covered = {mount.path: 0 for mount in self.mounts}
+        blind = not around.sees_beneath
+        self.blind = [path for path in self.covered if path not in around.visited] if blind else []
         self.unread: list[bytes] = []
-        self.leaders: dict[tuple[int, int], bytes] = {}
+        self.leaders = Leaders()
+        self._above: tuple[bytes, list[bytes]] = b"", []
         self.beneath: list[Drift] = []
 
-    def run(self, observed: Iterable[Entry]) -> Iterator[Drift]:
+    def run(self, pairs: Iterable[Pair]) -> Iterator[Drift]:
         """All differences."""
-        rest = iter(self.expectation.entries)
-        wanted = next(rest, None)
-        for entry in observed:
-            if entry.flags and self._is_beneath(entry):
-                self.beneath.append(_found(entry, ADDED, note="beneath a mount"))
-                continue
-            self.tally.entries += 1
-            if wanted is not None and wanted.path != entry.path:
-                key = order(entry.path)
-                while wanted is not None and order(wanted.path) < key:
+        tally = self.tally
+        for wanted, entry, leader in pairs:
+            if entry is None:
+                assert wanted is not None
+                yield from self._missing(wanted)
+            elif entry.flags and self._is_beneath(entry):
+                if wanted is not None:
                     yield from self._missing(wanted)
-                    wanted = next(rest, None)
-            if entry.error and entry.mode == 0:
+                self.beneath.append(_found(entry, ADDED, note="beneath a mount"))
+            elif entry.error and entry.mode == 0:
+                tally.entries += 1
                 self.unread.append(entry.path)
+                if wanted is not None:
+                    yield from self._missing(wanted)
                 yield _found(entry, UNREADABLE, now=entry.error)
-            elif wanted is not None and wanted.path == entry.path:
-                self._count(wanted)
-                yield from _differences(wanted, entry, self._leader(entry))
-                wanted = next(rest, None)
             else:
-                yield from self._added(entry)
-        while wanted is not None:
-            yield from self._missing(wanted)
-            wanted = next(rest, None)
+                tally.entries += 1
+                form = entry.mode & FORMAT
+                if form == stat.S_IFREG:
+                    tally.size_bytes += entry.size
+                first = leader
+                if first is None:
+                    first = self._leader(entry) if entry.nlink > 1 and form != stat.S_IFDIR else b""
+                if wanted is None:
+                    yield from self._added(entry, first)
+                else:
+                    self._count(wanted)
+                    yield from _differences(wanted, entry, first)
         yield from self.beneath
         yield from self._mounts()
 
@@ -126,12 +169,7 @@ class _Pass:
         return HIDDEN in entry.flags and any(is_below(entry.path, path) for path in self.visited)
 
     def _leader(self, entry: Entry) -> bytes:
-        """The first name of a file that has several; and its bytes are counted."""
-        if stat.S_ISREG(entry.mode):
-            self.tally.size_bytes += entry.size
-        if entry.nlink > 1 and not stat.S_ISDIR(entry.mode):
-            return self.leaders.setdefault((entry.dev, entry.ino), entry.path)
-        return b""
+        return self.leaders.of(entry.path, entry.dev, entry.ino, entry.nlink)
 
     def _missing(self, wanted: Expected) -> Iterator[Drift]:
         self._count(wanted)
@@ -143,12 +181,21 @@ class _Pass:
 
     def _count(self, wanted: Expected) -> None:
         self.tally.expected += 1
-        for path in self.covered:
-            if is_below(wanted.path, path) and (wanted.path != path or "directory" not in wanted.kinds):
-                self.covered[path] += 1
+        if self.covered:
+            self.count_covered(wanted.path, is_directory="directory" in wanted.kinds)
 
-    def _added(self, entry: Entry) -> Iterator[Drift]:
-        leader = self._leader(entry)
+    def count_covered(self, path: bytes, *, is_directory: bool) -> None:
+        """Count a declared path for the mounts that lie over it."""
+        if path in self.covered and not is_directory:
+            self.covered[path] += 1
+        # Paths come by directory, so this is mostly known.
+        above = parent(path)
+        if above != self._above[0]:
+            self._above = above, [mount for mount in self.covered if is_below(above, mount)]
+        for mount in self._above[1]:
+            self.covered[mount] += 1
+
+    def _added(self, entry: Entry, leader: bytes) -> Iterator[Drift]:
         if _left_alone(self.expectation, entry.path):
             return
         note = f"hard link to {_shown(leader)}" if leader and leader != entry.path else ""
@@ -193,41 +240,43 @@ def _found(entry: Entry, kind: str, *, was: str = "", now: str = "", origin: str
     )
 
 
-def _differences(wanted: Expected, entry: Entry, leader: bytes) -> Iterator[Drift]:  # noqa: C901 (a line a kind)
+def _differences(wanted: Expected, entry: Entry, leader: bytes) -> Iterator[Drift]:  # noqa: C901 (a kind each)
     """All that differs at one path."""
-    origin = wanted.origin
-    kind = entry.kind
-    if wanted.kinds and kind not in wanted.kinds:
-        yield _found(entry, TYPE, was=" or ".join(wanted.kinds), now=kind, origin=origin)
+    # Taken apart at once: this is done for each path of a disk, and mostly there is nothing to tell.
+    (_, origin, kinds, should, mask, uid, gid, size, rdev, targets, xattrs, _, digests, link, nlink, _) = wanted
+    kind = kind_of(entry.mode)
+    if kinds and kind not in kinds:
+        yield _found(entry, TYPE, was=" or ".join(kinds), now=kind, origin=origin)
         return
     if entry.error:
         yield _found(entry, UNREADABLE, now=entry.error, origin=origin)
-    permissions = stat.S_IMODE(entry.mode)
-    if kind != "symlink" and wanted.mode is not None and (permissions ^ wanted.mode) & wanted.mask:
-        should = (permissions & ~wanted.mask) | (wanted.mode & wanted.mask)
+    permissions = entry.mode & ANY_MODE
+    if kind != "symlink" and should is not None and (permissions ^ should) & mask:
+        should = (permissions & ~mask) | (should & mask)
         yield _found(entry, MODE, was=f"{should:04o}", now=f"{permissions:04o}", origin=origin)
-    if wanted.uid is not None and entry.uid != wanted.uid:
-        yield _found(entry, OWNER, was=str(wanted.uid), now=str(entry.uid), origin=origin)
-    if wanted.gid is not None and entry.gid != wanted.gid:
-        yield _found(entry, GROUP, was=str(wanted.gid), now=str(entry.gid), origin=origin)
-    if wanted.xattrs is not None and entry.xattrs != wanted.xattrs and not entry.error:
+    if uid is not None and entry.uid != uid:
+        yield _found(entry, OWNER, was=str(uid), now=str(entry.uid), origin=origin)
+    if gid is not None and entry.gid != gid:
+        yield _found(entry, GROUP, was=str(gid), now=str(entry.gid), origin=origin)
+    if xattrs is not None and entry.xattrs != xattrs and not entry.error:
         yield from _attributes(wanted, entry)
-    if kind == "symlink" and wanted.targets and entry.target not in wanted.targets:
-        was = " or ".join(map(_shown, wanted.targets))
-        yield _found(entry, TARGET, was=was, now=_shown(entry.target), origin=origin)
-    if wanted.rdev is not None and "device" in kind and entry.rdev != wanted.rdev:
-        yield _found(entry, DEVICE, was=_device(wanted.rdev), now=_device(entry.rdev), origin=origin)
     if kind == "file":
-        yield from _content(wanted, entry)
-    if kind != "directory" and wanted.nlink is not None and (wanted.nlink != entry.nlink or wanted.link != leader):
-        was = _names(wanted.nlink, wanted.link or b"", entry.path)
+        if (digests or size is not None) and not (entry.digest and entry.digest in digests):
+            yield from _content(wanted, entry)
+    elif kind == "symlink":
+        if targets and entry.target not in targets:
+            was = " or ".join(map(_shown, targets))
+            yield _found(entry, TARGET, was=was, now=_shown(entry.target), origin=origin)
+    elif rdev is not None and "device" in kind and entry.rdev != rdev:
+        yield _found(entry, DEVICE, was=_device(rdev), now=_device(entry.rdev), origin=origin)
+    if nlink is not None and kind != "directory" and (nlink != entry.nlink or link != leader):
+        was = _names(nlink, link or b"", entry.path)
         yield _found(entry, LINK, was=was, now=_names(entry.nlink, leader, entry.path), origin=origin)
 
 
 def _content(wanted: Expected, entry: Entry) -> Iterator[Drift]:
-    if not wanted.digests and (wanted.size is None or wanted.size == entry.size):
-        return
-    if entry.digest and entry.digest in wanted.digests:
+    """The content of a file that has not the digest that it should have, or has none."""
+    if not wanted.digests and wanted.size == entry.size:
         return
     if CHANGING in entry.flags:
         yield _found(entry, CHANGED_WHILE_READ, now=f"{entry.size} bytes", origin=wanted.origin)

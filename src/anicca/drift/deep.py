@@ -20,7 +20,7 @@ from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, com
 from anicca.drift.content import wanted_digest
 from anicca.drift.entry import kind_of
 from anicca.drift.expect import Expectation, Expected, in_order
-from anicca.drift.findings import Finding, Findings, seen_by
+from anicca.drift.findings import Finding, Findings, seen_around
 from anicca.drift.inside import Root
 from anicca.drift.pool import Pool
 from anicca.drift.rules import SUSPICIOUS, Judgement
@@ -123,8 +123,8 @@ def _compared(directory: bytes, expected: dict[bytes, Expected], scan: Scan, tal
     """All that differs below a mounted directory."""
     kept = scan.options.leave
     expectation = Expectation(ORIGIN, in_order(expected), mounts=kept, below=tuple(kept))
-    seen = seen_by(scan)
-    for drift in compare(expectation, seen.entries, seen.mounts, sees_beneath=seen.sees_beneath, tally=tally):
+    around = seen_around(scan)._replace(visited=())
+    for drift in compare(expectation, scan, around, tally):
         path = directory if drift.path == b"/" else directory + drift.path
         why = f"not as the system has it in {os.fsdecode(directory)}, which nobody can write to"
         yield Finding(drift._replace(path=path), Judgement(SUSPICIOUS, why))

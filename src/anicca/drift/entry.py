@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from functools import lru_cache
 from typing import NamedTuple
 
 Xattrs = tuple[tuple[str, bytes], ...]
@@ -57,6 +58,7 @@ KINDS = {
 FORMATS = {kind: number for number, kind in KINDS.items()}
 
 
+@lru_cache(maxsize=1024)
 def kind_of(mode: int) -> str:
     """The word for the type in an `st_mode`."""
     return KINDS.get(stat.S_IFMT(mode), "unknown")
@@ -81,3 +83,17 @@ def parent(path: bytes) -> bytes:
 def is_below(path: bytes, top: bytes) -> bool:
     """Whether `path` is `top` or below it."""
     return top in (path, b"/") or path.startswith(top + b"/")
+
+
+class Leaders:
+    """The first name of each file that has several. It is forgotten when all of them were seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[bytes, int]] = {}
+
+    def of(self, path: bytes, dev: int, ino: int, nlink: int) -> bytes:
+        """The first name, which is `path` itself if no other was seen before."""
+        first, left = self._known.pop((dev, ino), (path, nlink))
+        if left > 1:
+            self._known[dev, ino] = first, left - 1
+        return first

@@ -6,25 +6,25 @@ import os
 from typing import TYPE_CHECKING
 
 from anicca import events
-from anicca.drift.baseline import expectation_of, observed, save
-from anicca.drift.entry import HIDDEN, is_below
+from anicca.drift.baseline import expectation_of, read_lines, save
+from anicca.drift.compare import Around, Tally, compare_lines
 from anicca.drift.facts import STATUS, differences, expectation_for, facts_of
-from anicca.drift.findings import Seen, look, of_the_system, seen_by, weigh
+from anicca.drift.findings import judged, look, of_the_system, only, seen_around
 from anicca.drift.inside import Root
 from anicca.drift.remote import look_there, scan_there
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT
 from anicca.drift.writers import read_writers, users_alone
-from anicca.errors import AniccaError
+from anicca.errors import AniccaError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from anicca.drift.baseline import Baseline, Seal
-    from anicca.drift.entry import Entry
     from anicca.drift.findings import Findings
     from anicca.drift.remote import Host
+    from anicca.drift.scan import Blob
     from anicca.events import Report
     from anicca.store.signature import SecretKey
 
@@ -73,25 +73,30 @@ def see(
     *,
     cross_mounts: bool = True,
     system_only: bool = False,
+    beneath: bool = True,
     report: Report = events.ignore,
-) -> tuple[dict[str, str], Seen]:
+) -> tuple[dict[str, str], Around, Iterator[Blob]]:
     """The facts of a root, here or on a host, and all that is in it, or of it what its system decides and drift.
 
-    Raises `AniccaError`, and `OSError` later.
+    Without `beneath`, what lies beneath a mount that was visited is left out. Raises `AniccaError`, `OSError` later.
     """
     name = str(root) if host is None else host.name
     if host is not None:
-        facts, seen = scan_there(host, root=str(root), cross_mounts=cross_mounts, system_only=system_only)
+        facts, around, blobs = scan_there(
+            host, root=str(root), cross_mounts=cross_mounts, system_only=system_only, beneath=beneath
+        )
     else:
         top = os.fsencode(root)
         facts = facts_of(top)
-        seen = seen_by(Scan(top, Options(want=lambda _path: "sha256", cross_mounts=cross_mounts, polite=True)))
+        options = Options(want=lambda _path: "sha256", cross_mounts=cross_mounts, beneath=beneath, polite=True)
+        scan = Scan(top, options)
+        around, blobs = seen_around(scan), scan.blobs()
         if system_only:
             try:
-                seen = seen._replace(entries=of_the_system(Root(top), seen.entries))
+                blobs = only(of_the_system(Root(top)), blobs)
             except (ValueError, KeyError) as error:
                 raise AniccaError(f"{root}: {error}") from error
-    return facts, seen._replace(entries=told(seen.entries, f"read {name}", report))
+    return facts, around, told(blobs, f"read {name}", report)
 
 
 def save_baseline(
@@ -109,12 +114,16 @@ def save_baseline(
     `system_only` leaves out what is a machine's own, so that all machines of one system without drift have one state.
     """
     try:
-        facts, seen = see(
-            root, host, cross_mounts=cross_mounts and not system_only, system_only=system_only, report=report
-        )
         # What lies beneath a mount that was visited comes out of order, and is nobody's state.
-        entries: Iterable[Entry] = (one for one in seen.entries if not _is_covered(one, seen.visited))
-        return save(output, facts, entries, key)
+        facts, _, blobs = see(
+            root,
+            host,
+            cross_mounts=cross_mounts and not system_only,
+            system_only=system_only,
+            beneath=False,
+            report=report,
+        )
+        return save(output, facts, blobs, key)
     except OSError as error:
         raise AniccaError(f"{root}: {error.strerror or error}") from error
 
@@ -129,8 +138,8 @@ def compare_to_baseline(
 ) -> Findings:
     """Everything about a root that is not as a baseline has it. Raises `AniccaError`."""
     try:
-        facts, seen = see(root, host, cross_mounts=cross_mounts, report=report)
-        findings = weigh(expectation_of(baseline), seen)
+        facts, around, blobs = see(root, host, cross_mounts=cross_mounts, report=report)
+        findings = _weighed(baseline, (line for _, lines in blobs for line in lines.split(b"\n")[:-1]), around)
     except OSError as error:
         raise AniccaError(f"{root}: {error.strerror or error}") from error
     return findings._replace(notes=(*findings.notes, *differences(baseline.facts, facts)))
@@ -138,20 +147,28 @@ def compare_to_baseline(
 
 def compare_baselines(before: Baseline, after: Baseline) -> Findings:
     """Everything in which two baselines differ. Raises `RefusedError` where one changes while it is read."""
-    findings = weigh(expectation_of(before), Seen(observed(after)))
+    findings = _weighed(before, read_lines(after), Around())
     return findings._replace(notes=tuple(differences(before.facts, after.facts)))
 
 
-def _is_covered(entry: Entry, visited: tuple[bytes, ...]) -> bool:
-    return entry.flags == HIDDEN and any(is_below(entry.path, path) for path in visited)
+def _weighed(before: Baseline, after: Iterable[bytes], around: Around) -> Findings:
+    """A baseline against the lines of what is."""
+    expectation, tally = expectation_of(before), Tally()
+    try:
+        found = compare_lines(expectation, read_lines(before), after, around, tally)
+        return judged(expectation, found, tally, set(), sees_beneath=around.sees_beneath)
+    except (KeyError, ValueError, TypeError) as error:
+        raise RefusedError(f"{before.path}: a line of it, or of what it is compared to, is no entry") from error
 
 
-def told(entries: Iterable[Entry], task: str, report: Report) -> Iterator[Entry]:
-    """The same entries, their number told now and then."""
+def told(blobs: Iterable[Blob], task: str, report: Report) -> Iterator[Blob]:
+    """The same lines, their number told now and then."""
     report(events.Started(task=task, unit="paths"))
-    number = 0
-    for number, entry in enumerate(entries, 1):
-        if number % PROGRESS_EVERY == 0:
+    number = shown = 0
+    for blob in blobs:
+        number += blob[1].count(b"\n")
+        if number >= shown + PROGRESS_EVERY:
+            shown = number
             report(events.Advanced(task=task, done=number))
-        yield entry
+        yield blob
     report(events.Finished(task=task, note=f"{number} paths"))

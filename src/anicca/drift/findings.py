@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anicca.drift.compare import ADDED, CHANGED_WHILE_READ, UNREADABLE, Drift, Tally, compare
+from anicca.drift.compare import ADDED, CHANGED_WHILE_READ, UNREADABLE, Around, Drift, Tally, compare
 from anicca.drift.content import wanted_digest
 from anicca.drift.entry import is_below
-from anicca.drift.lines import get_path, put_path
+from anicca.drift.lines import from_line, get_path, put_path
 from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT, ELSEWHERE, read_expectation
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anicca.drift.entry import Entry
     from anicca.drift.expect import Expectation
     from anicca.drift.inside import Root
-    from anicca.drift.mounts import Mount
+    from anicca.drift.scan import Blob
 
 NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
 """Kinds that say that nothing can be said."""
@@ -79,28 +79,14 @@ def look(
     scan = Scan(root, options)
     if ready is not None:
         ready()
-    return weigh(expectation._replace(entries=entries), seen_by(scan), declared)
+    tally, around = Tally(), seen_around(scan)
+    found = compare(expectation._replace(entries=entries), scan, around, tally)
+    return judged(expectation, found, tally, declared, sees_beneath=around.sees_beneath)
 
 
-class Seen(NamedTuple):
-    """What was seen of a root: here and now, on another host, or in an old baseline."""
-
-    entries: Iterable[Entry]
-    mounts: tuple[Mount, ...] = ()
-    visited: tuple[bytes, ...] = ()
-    sees_beneath: bool = True
-
-
-def seen_by(scan: Scan) -> Seen:
-    """What a scan sees."""
-    return Seen(scan, tuple(scan.mounts), tuple(mount.path for mount in scan.visited), scan.sees_beneath)
-
-
-def weigh(expectation: Expectation, seen: Seen, declared: set[bytes] | None = None) -> Findings:
-    """Compare what is seen to an expectation; entries are taken as they come."""
-    tally = Tally()
-    found = compare(expectation, seen.entries, seen.mounts, seen.visited, sees_beneath=seen.sees_beneath, tally=tally)
-    return judged(expectation, found, tally, declared or set(), sees_beneath=seen.sees_beneath)
+def seen_around(scan: Scan) -> Around:
+    """What is known of a scan besides its entries."""
+    return Around(tuple(scan.mounts), tuple(mount.path for mount in scan.visited), scan.sees_beneath)
 
 
 def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
@@ -108,8 +94,8 @@ def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
     return lambda path: path in declared or b"/usr" + path in declared
 
 
-def of_the_system(root: Root, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries that the system decides, and drift: not what is kept, mounted, or made by every host for itself.
+def of_the_system(root: Root) -> Callable[[Entry], bool]:
+    """Which entries the system decides, or are drift: not what is kept, mounted, or made by every host for itself.
 
     Raises `ValueError` where no system of anicca's runs, and what `system.read_expectation` raises.
     """
@@ -126,7 +112,15 @@ def of_the_system(root: Root, entries: Iterable[Entry]) -> Iterator[Entry]:
         drift = Drift(entry.path, ADDED, mode=entry.mode, target=entry.target)
         return entry.path in declared or not judge(drift, declares_in(declared), rules=rules).expected
 
-    return filter(belongs, entries)
+    return belongs
+
+
+def only(belongs: Callable[[Entry], bool], blobs: Iterable[Blob]) -> Iterator[Blob]:
+    """Of lines, those of entries that belong."""
+    for states, lines in blobs:
+        pairs = zip(states.split(b"\n"), lines.split(b"\n")[:-1])  # noqa: B905 (one more is empty)
+        kept = [(state, line) for state, line in pairs if belongs(from_line(line)[0])]
+        yield b"".join(state + b"\n" for state, _ in kept), b"".join(line + b"\n" for _, line in kept)
 
 
 def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import struct
+import threading
 import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ REQUEST_BYTES = 60_000
 """A request fits into an empty pipe, so that who writes one never waits for who writes an answer."""
 QUEUED = 2
 """One that is worked at, and one to go on with."""
+ENDING_SECONDS = 1
 MOST_PENDING = 32
 """So many answers a process may be ahead of the one that is waited for."""
 
@@ -38,6 +40,8 @@ class Pool:
     def __init__(self, work: Work, count: int, *, polite: bool = False) -> None:
         self._work = work
         self._workers: list[_Worker] = []
+        if count:
+            _let_threads_end()
         for _ in range(count):
             self._workers.append(_Worker(work, self._workers, polite=polite))
 
@@ -98,6 +102,13 @@ class Pool:
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
         return [by_fd[fd] for fd, _ in poll.poll()]
+
+
+def _let_threads_end() -> None:
+    """A bar that was just taken away may have its thread for a moment longer."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(ENDING_SECONDS)
 
 
 class _Worker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from dataclasses import dataclass
@@ -10,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from anicca import process
 from anicca.drift.agent import MARK
-from anicca.drift.findings import Findings, Seen, from_record
-from anicca.drift.lines import from_line, get_path
+from anicca.drift.compare import Around
+from anicca.drift.findings import Findings, from_record
+from anicca.drift.lines import get_path, state_of
 from anicca.drift.mounts import Mount
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anicca.drift.entry import Entry
+    from anicca.drift.scan import Blob
 
 MODULES = (
-    *("entry", "mounts", "view", "descent", "content", "walk", "pool", "scan", "expect", "compare", "rules", "inside"),
-    *("records", "lines", "dpkg", "system", "facts", "findings", "agent"),
+    *("entry", "rows", "lines", "mounts", "view", "descent", "content", "reader", "walk", "pool", "scan", "expect"),
+    *("states", "compare", "rules", "inside", "records", "dpkg", "system", "facts", "findings", "agent"),
 )
 """Each after those it imports. They use nothing but the standard library of Python 3.9."""
 
@@ -77,19 +79,21 @@ def look_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tup
 
 
 def scan_there(
-    host: Host, *, root: str = "/", cross_mounts: bool = True, system_only: bool = False
-) -> tuple[dict[str, str], Seen]:
-    """The facts of a host's root and all that is in it, with digests. Raises `AniccaError`, later too."""
-    request = {"what": "scan", "root": root, "cross_mounts": cross_mounts, "system_only": system_only}
-    answer = _ask(host, request)
+    host: Host, *, root: str = "/", cross_mounts: bool = True, system_only: bool = False, beneath: bool = True
+) -> tuple[dict[str, str], Around, Iterator[Blob]]:
+    """The facts of a host's root and all that is in it, as lines with digests. Raises `AniccaError`, later too."""
+    request = {"what": "scan", "root": root, "cross_mounts": cross_mounts}
+    answer = _ask(host, {**request, "system_only": system_only, "beneath": beneath})
     if answer.startswith(b"{"):
         raise AniccaError(f"{host.name}: {json.loads(answer).get('error')}")
-    lines = _unpacked(host, answer)
+    blobs = _unpacked(host, answer)
     try:
-        header = json.loads(next(lines))
+        first, _, rest = next(blobs).partition(b"\n")
+        header = json.loads(first)
         mounts = tuple(_mount(record) for record in header["mounts"])
         visited = tuple(get_path(record, "path") for record in header["visited"])
-        return header["facts"], Seen(_entries(lines), mounts, visited, header["sees_beneath"])
+        around = Around(mounts, visited, header["sees_beneath"])
+        return header["facts"], around, map(_with_states, itertools.chain((rest,), blobs))
     except (StopIteration, ValueError, KeyError) as error:
         raise _garbled(host) from error
 
@@ -107,25 +111,25 @@ def _ask(host: Host, request: dict[str, Any]) -> bytes:
 
 
 def _unpacked(host: Host, answer: bytes) -> Iterator[bytes]:
+    """Whole lines."""
     unpacker = zlib.decompressobj()
     rest = b""
     for at in range(0, len(answer), 1 << 16):
         try:
-            lines = (rest + unpacker.decompress(answer[at : at + (1 << 16)])).split(b"\n")
+            rest += unpacker.decompress(answer[at : at + (1 << 16)])
         except zlib.error as error:
             raise _garbled(host) from error
-        rest = lines.pop()
-        yield from lines
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+        rest = rest[end:]
     if not unpacker.eof or rest:
         # A scan that was cut off must not look like a host with less on it.
         raise _garbled(host)
 
 
-def _entries(lines: Iterator[bytes]) -> Iterator[Entry]:
-    numbers: dict[bytes, int] = {}
-    for line in lines:
-        entry, leader = from_line(line)
-        yield entry._replace(ino=numbers.setdefault(leader, len(numbers) + 1)) if leader else entry
+def _with_states(lines: bytes) -> Blob:
+    return b"".join(state_of(line) + b"\n" for line in lines.split(b"\n")[:-1]), lines
 
 
 def _mount(record: dict[str, Any]) -> Mount:

@@ -10,51 +10,56 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift import mounts as mounting
-from anicca.drift.content import Reader
-from anicca.drift.entry import HIDDEN, Entry
+from anicca.drift.entry import HIDDEN, Entry, Leaders
+from anicca.drift.lines import to_state, with_time
 from anicca.drift.pool import Pool
+from anicca.drift.reader import Piece, Reader
+from anicca.drift.rows import row_of
 from anicca.drift.view import open_view, quiet_disk, restore_disk
-from anicca.drift.walk import Places, Run, Walk, top_row
+from anicca.drift.walk import Listing, Places, Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-    from anicca.drift.content import Answer, Piece
     from anicca.drift.mounts import Mount
-    from anicca.drift.walk import Row, Want
+    from anicca.drift.rows import Row
+    from anicca.drift.walk import Want
 
-    Batch = tuple[tuple[list[Row], list[int]], list[Piece] | None]
-    """Rows, and the places of those that wait for what is in their files; and these files."""
+    Blob = tuple[bytes, bytes]
+    """Lines of entries, each without its time, and the same with it."""
 
-BATCH_NAMES = 256
+BATCH_NAMES = 128
 BATCH_BYTES = 16_000
-BATCH_CONTENT = 8 << 20
 _make: Any = partial(tuple.__new__, Entry)
 
 
 class Options(NamedTuple):
     """What a scan does: which content it reads, where it does not go, and with how many processes (0: all cores).
 
-    Mounts at `leave` are never visited, whatever they are.
+    Mounts at `leave` are never visited, whatever they are. Without `beneath`, what lies beneath those that are
+    is left out.
     """
 
     want: Want | None = None
     leave: frozenset[bytes] = frozenset()
     cross_mounts: bool = True
+    beneath: bool = True
     xattrs: bool = True
     workers: int = 0
     polite: bool = False
 
 
 class Scan:
-    """One scan of the tree at `root`; iterate over it once. `close` may come at any time. Raises `OSError`.
+    """One scan of the tree at `root`; iterate over it, or take its `blobs`, once. Raises `OSError`.
 
     `mounts` are those below the root, `visited` those whose files are among the entries, and `sees_beneath` says
-    whether entries beneath mounts are among them too (flag HIDDEN; those beneath a visited mount come last).
+    whether entries beneath mounts are among them too (flag HIDDEN; those beneath a visited mount come last). `close`
+    may come at any time.
 
     Where content is wanted it has processes of its own. They are made with it, so that should be before any thread.
     """
@@ -82,20 +87,34 @@ class Scan:
             # In an ordinary view of it, its own mounts would be walked into as if they were beneath.
             self.sees_beneath = self.sees_beneath and private
         self.visited = [mount for mount in self.visited if mount.path in self._tops]
+        mounts = frozenset(mount.path for mount in self.mounts)
+        self._places = Places(self._tops, mounts, self.sees_beneath)
         self._reader = Reader(self._tops, xattrs=self.options.xattrs)
         workers = 0 if self.options.want is None else self.options.workers or os.cpu_count() or 1
-        self._pool = Pool(self._reader.read, workers if workers > 1 else 0, polite=self.options.polite)
+        self._pool = Pool(self._work, workers if workers > 1 else 0, polite=self.options.polite)
 
     def __iter__(self) -> Iterator[Entry]:
         """The entries, in order; those beneath visited mounts after all others."""
-        before = quiet_disk() if self.options.polite else -1
-        try:
-            with contextlib.closing(self._pool.run(self._batches())) as found:
-                for (rows, waiting), answers in found:
-                    yield from map(_make, _filled(rows, waiting, answers) if waiting else rows)
-        finally:
-            restore_disk(before)
-            self.close()
+        with self._quietly():
+            if self.options.want is None:
+                for rows in self._rows():
+                    yield from map(_make, rows)
+                return
+            with contextlib.closing(self._told(as_lines=False)) as found:
+                for rows in found:
+                    yield from map(_make, rows)
+
+    def blobs(self) -> Iterator[Blob]:
+        """The same as lines, many at once. It takes `want`."""
+        leaders = Leaders()
+        with self._quietly(), contextlib.closing(self._told(as_lines=True)) as found:
+            for parts in found:
+                for part in parts:
+                    if len(part) == 2:  # noqa: PLR2004 (lines, with and without their times)
+                        yield part
+                    else:
+                        state = to_state(part, leaders.of(part[0], part[8], part[9], part[7]))
+                        yield state.encode() + b"\n", with_time(state, part).encode()
 
     def close(self) -> None:
         """Stop, wherever it is."""
@@ -105,67 +124,74 @@ class Scan:
             os.close(fd)
         self._tops.clear()
 
-    def _batches(self) -> Iterator[Batch]:
-        rows: list[Row] = []
-        waiting: list[int] = []
-        pieces: list[Piece] = []
-        bytes_named = bytes_held = 0
-        for run, beneath in self._runs():
-            if run.unread:
-                waiting += [len(rows) + place for place, _ in run.unread]
-                files = [file for _, file in run.unread]
-                pieces.append((run.directory, beneath, files))
-                bytes_named += len(run.directory) + sum(len(file[0]) + len(file[1]) for file in files)
-                bytes_held += sum(file[4] for file in files if file[1])
-            rows += run.rows
-            if len(rows) >= BATCH_NAMES or bytes_named > BATCH_BYTES or bytes_held > BATCH_CONTENT:
-                yield (rows, waiting), pieces or None
-                rows, waiting, pieces = [], [], []
-                bytes_named = bytes_held = 0
-        yield (rows, waiting), pieces or None
+    @contextlib.contextmanager
+    def _quietly(self) -> Generator[None]:
+        before = quiet_disk() if self.options.polite else -1
+        try:
+            yield
+        finally:
+            restore_disk(before)
+            self.close()
 
-    def _runs(self) -> Iterator[tuple[Run, bool]]:
-        """All that is seen; with True, what lies beneath a visited mount."""
-        want, xattrs = self.options.want, self.options.xattrs
-        mounts = frozenset(mount.path for mount in self.mounts)
-        yield Run(b"/", [top_row(b"/", self._tops[b"/"], xattrs=xattrs)], []), False
-        with contextlib.closing(Walk(Places(self._tops, mounts, self.sees_beneath), want, xattrs=xattrs)) as walk:
-            for run in walk.runs(b"/"):
-                yield run, False
-        for mount in self.visited if self.sees_beneath else ():
-            with contextlib.closing(Walk(Places({b"/": self._tops[b"/"]}), want, xattrs=xattrs)) as walk:
-                for run in walk.runs(mount.path, HIDDEN):
-                    yield run, True
+    def _work(self, request: tuple[bool, list[tuple[Any, ...]]]) -> list[Any]:
+        as_lines, pieces = request
+        return self._reader.lines(pieces) if as_lines else self._reader.read(pieces)
 
+    def _told(self, *, as_lines: bool) -> Generator[list[Any]]:
+        """What the reader tells of each batch."""
+        asked = ((None, (as_lines, batch)) for batch in self._batches())
+        with contextlib.closing(self._pool.run(asked)) as answers:
+            for _, answer in answers:
+                yield answer
 
-def _filled(rows: list[Row], waiting: list[int], answers: list[Answer]) -> list[Row]:
-    """Rows with what was found in their files, without those whose files were gone."""
-    gone = []
-    for place, answer in zip(waiting, answers):  # noqa: B905 (as many)
-        if answer is None:
-            gone.append(place)
-        else:
-            attributes, digest, noted, wrong = answer
-            *known, flags = rows[place]
-            rows[place] = (*known, attributes, digest, flags + noted, wrong)
-    for place in reversed(gone):
-        del rows[place]
-    return rows
+    def _batches(self) -> Iterator[list[tuple[Any, ...]]]:
+        batch: list[tuple[Any, ...]] = []
+        names = size = 0
+        for piece in self._pieces():
+            batch.append(tuple(piece))
+            names += 1 + len(piece.names)
+            size += len(piece.directory) + sum(map(len, piece.names)) + sum(map(len, piece.asked))
+            if names >= BATCH_NAMES or size > BATCH_BYTES:
+                yield batch
+                batch = []
+                names = size = 0
+        if batch:
+            yield batch
+
+    def _pieces(self) -> Iterator[Piece]:
+        """All names; at the end those that lie beneath a visited mount."""
+        want = self.options.want
+        assert want is not None
+        with contextlib.closing(Listing(self._places, want)) as walk:
+            yield from walk.pieces(b"/", own="")
+        for mount in self.visited if self.sees_beneath and self.options.beneath else ():
+            with contextlib.closing(Listing(self._beneath(), want, beneath=True)) as walk:
+                yield from walk.pieces(mount.path, HIDDEN)
+
+    def _rows(self) -> Iterator[list[Row]]:
+        """The same, looked at here: that is quicker than to tell others of names where nothing is to be read."""
+        xattrs, top = self.options.xattrs, self._tops[b"/"]
+        yield [row_of(b"/", os.fstat(top), b"", "", top if xattrs else None)]
+        with contextlib.closing(Walk(self._places, xattrs=xattrs)) as walk:
+            yield from walk.rows(b"/")
+        for mount in self.visited if self.sees_beneath and self.options.beneath else ():
+            with contextlib.closing(Walk(self._beneath(), xattrs=xattrs)) as walk:
+                yield from walk.rows(mount.path, HIDDEN)
+
+    def _beneath(self) -> Places:
+        return Places({b"/": self._tops[b"/"]})
 
 
 def look_at(root: bytes, path: bytes, algorithm: str = "") -> Entry | None:
     """One path of a root as a scan sees it, None where nothing is; its directory must be reached without links."""
     directory, _, name = path.rpartition(b"/")
     top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    tops = {b"/": top}
     try:
-        if not name:
-            return Entry(*top_row(b"/", top, xattrs=True))
-        with contextlib.closing(Walk(Places(tops), lambda _path: algorithm, xattrs=True)) as walk:
-            run = walk.look_at(directory or b"/", name)
-        with contextlib.closing(Reader(tops, xattrs=True)) as reader:
-            answers = reader.read([(run.directory, False, [file for _, file in run.unread])])
-        rows = _filled(run.rows, [place for place, _ in run.unread], answers)
+        with contextlib.closing(Reader({b"/": top}, xattrs=True)) as reader:
+            piece = Piece(directory or b"/", False, "", None if name else "", "", [name] if name else [], [""])
+            rows = reader.read([piece])
+            if rows and algorithm and stat.S_ISREG(rows[0][1]):
+                rows = reader.read([piece._replace(asked=[algorithm])])
         return Entry(*rows[0]) if rows else None
     finally:
         os.close(top)

@@ -1,53 +1,36 @@
-"""The walk itself: directories listed depth first, names in the order of their bytes, each one looked at."""
+"""The walk itself: directories listed depth first, names in the order of their bytes.
+
+`Walk` looks at each name itself, which is all that it takes where no content is wanted. `Listing` only names what
+others look at.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anicca.drift.content import GONE, read_attributes
 from anicca.drift.descent import Descent
-from anicca.drift.entry import HIDDEN, join
+from anicca.drift.entry import HIDDEN
+from anicca.drift.reader import Piece
+from anicca.drift.rows import FORMAT, GONE, fields, named_row, row_of, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from anicca.drift.content import File
-    from anicca.drift.entry import Xattrs
+    from anicca.drift.rows import Row
 
     Want = Callable[[bytes], str]
     """Says for a regular file which digest is wanted: an algorithm of hashlib, or nothing."""
-    Row = tuple[Any, ...]
-    """The fields of an entry, plain: it is made into one where it is needed."""
-    Level = tuple[bytes, str, Iterator[bytes]]
-    """A directory on the way down: its path, the flags of what is in it, and the names that are left."""
 
-RUN_NAMES = 256
+RUN_NAMES = 128
 RUN_BYTES = 16_000
-RUN_CONTENT = 8 << 20
-"""So many entries are told at once, or so much of what is asked of files, or of their content."""
+"""So many names are told at once, or so much of what is asked of them."""
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-FORMAT = stat.S_IFMT(0xFFFF)
-_fields = attrgetter(
-    *("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink", "st_dev", "st_ino", "st_rdev")
-)
-"""As an entry has them."""
-DIRECTORY, FILE, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
-
-
-class Run(NamedTuple):
-    """Entries of one directory, one after another.
-
-    Of `unread` the content or the attributes are wanted from somebody else: each is the place of a row, which ends with
-    target and flags, and the file.
-    """
-
-    directory: bytes
-    rows: list[Row]
-    unread: list[tuple[int, File]]
+DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
+TAG_DIRECTORY, TAG_FILE, TAG_OTHER = b"\0d", b"\0f", b"\0o"
+"""After a name in a listing, which is sorted by it as by the name alone."""
 
 
 class Places(NamedTuple):
@@ -57,13 +40,33 @@ class Places(NamedTuple):
     mounts: frozenset[bytes] = frozenset()
     sees_beneath: bool = False
 
+    def stays_out(self, path: bytes) -> bool:
+        """Whether `path` is a mount that is neither visited nor seen through."""
+        return path in self.mounts and path not in self.tops and not self.sees_beneath
+
+    def flags_below(self, path: bytes, flags: str) -> str:
+        """The flags of what is in a directory that is entered."""
+        return HIDDEN if path in self.mounts and path not in self.tops else flags
+
+
+class Level(NamedTuple):
+    """A directory on the way down: its path, the flags of what is in it, and the names that are left."""
+
+    path: bytes
+    flags: str
+    names: Iterator[bytes]
+
+    @property
+    def prefix(self) -> bytes:
+        """What comes before a name in it."""
+        return b"/" if self.path == b"/" else self.path + b"/"
+
 
 class Walk:
-    """One walk. With `want`, which says of which files the content is wanted, somebody else reads what is in files."""
+    """One walk, which looks at all it finds."""
 
-    def __init__(self, places: Places, want: Want | None, *, xattrs: bool) -> None:
+    def __init__(self, places: Places, *, xattrs: bool) -> None:
         self._places = places
-        self._want = want
         self._xattrs = xattrs
         self._descent = Descent(places.tops)
 
@@ -71,26 +74,26 @@ class Walk:
         """Close the directories that are open."""
         self._descent.close()
 
-    def runs(self, top: bytes, flags: str = "") -> Iterator[Run]:
+    def rows(self, top: bytes, flags: str = "") -> Iterator[list[Row]]:
         """All that is below the directory `top`."""
         try:
             self._descent.enter(top)
             # A list of what is left at each level, not recursion: paths are deeper than Python's stack.
-            levels = [(top, flags, self._names())]
+            levels = [Level(top, flags, self._names())]
         except OSError as error:
-            yield Run(top, unseen(top, error, ""), [])
+            yield unseen(top, error, "")
             return
         while levels:
             level = levels[-1]
-            run = Run(level[0], [], [])
+            rows: list[Row] = []
             try:
-                below = self._look(level, run)
+                below = self._look(level, rows)
             except OSError as error:
                 # The way back to this directory is gone.
-                run.rows.extend(unseen(run.directory, error, ""))
+                rows += unseen(level.path, error, "")
                 below = None
-            if run.rows:
-                yield run
+            if rows:
+                yield rows
             if below is None:
                 levels.pop()
                 if levels:
@@ -98,91 +101,56 @@ class Walk:
             elif below is not level:
                 levels.append(below)
 
-    def look_at(self, directory: bytes, name: bytes) -> Run:
-        """One name of a directory. Raises `OSError`."""
-        self._descent.enter(directory)
-        run = Run(directory, [], [])
-        self._look((directory, "", iter([name])), run)
-        return run
-
-    def _look(self, level: Level, run: Run) -> Level | None:
+    def _look(self, level: Level, rows: list[Row]) -> Level | None:
         """Look at names until there is a directory to enter, which is returned, or enough; None when all is done."""
-        directory, flags, names = level
-        _, rows, unread = run
+        _, flags, names = level
         fd = self._descent.here()
-        prefix = b"/" if directory == b"/" else directory + b"/"
-        want, status, fields_of = self._want, os.stat, _fields
-        plain = not self._xattrs
-        by_path = b"/proc/self/fd/%d/" % fd
-        named = content = 0
+        prefix = level.prefix
+        status, fields_of, xattrs = os.stat, fields, self._xattrs
+        place = b"/proc/self/fd/%d/" % fd
         for name in names:
             path = prefix + name
             try:
                 seen = status(name, dir_fd=fd, follow_symlinks=False)
                 form = seen.st_mode & FORMAT
+                if form == DIRECTORY:
+                    below = self._directory(level, path, name, rows)
+                    if below is not None:
+                        return below
+                    continue
                 target = os.readlink(name, dir_fd=fd) if form == LINK else b""
+                if xattrs:
+                    rows.append(row_of(path, seen, target, flags, place + name))
+                else:
+                    rows.append((path, *fields_of(seen), target, (), "", flags, ""))
             except OSError as error:
                 rows += unseen(path, error, flags)
                 continue
-            if form == DIRECTORY:
-                below = self._directory(level, name, seen, rows)
-                if below is not None:
-                    return below
-                continue
-            algorithm = want(path) if want is not None and form == FILE else ""
-            if algorithm or (want is not None and not plain):
-                row = (path, *fields_of(seen), target, flags)
-                unread.append((len(rows), (name, algorithm, row[9], row[8], *row[4:7])))
-                rows.append(row)
-                named += len(name) + len(algorithm)
-                content += seen.st_size if algorithm else 0
-            elif plain:
-                rows.append((path, *fields_of(seen), target, (), "", flags, ""))
-            else:
-                rows += self._told(path, seen, target, flags, by_path + name)
-            if len(rows) >= RUN_NAMES or named > RUN_BYTES or content > RUN_CONTENT:
+            if len(rows) >= RUN_NAMES:
                 return level
         return None
 
-    def _directory(self, level: Level, name: bytes, seen: os.stat_result, rows: list[Row]) -> Level | None:
-        """Tell of a directory, and go into it if that is where the walk goes."""
-        path, flags, places = join(level[0], name), level[1], self._places
-        here, below = b"/proc/self/fd/%d/%b" % (self._descent.here(), name), flags
-        if path in places.mounts:
-            if path in places.tops:
-                # What is mounted there, not what lies beneath.
-                seen = os.fstat(places.tops[path])
-            elif places.sees_beneath:
-                below = HIDDEN
-            else:
-                rows += self._told(path, seen, b"", flags, here)
-                return None
+    def _directory(self, level: Level, path: bytes, name: bytes, rows: list[Row]) -> Level | None:
+        """Tell of a directory, and go into it if that is where the walk goes. Raises `OSError`."""
+        places, flags = self._places, level.flags
+        fd = self._descent.here()
+        place = b"/proc/self/fd/%d/" % fd if self._xattrs else None
+        if places.stays_out(path):
+            rows.append(named_row(path, name, fd, flags, place))
+            return None
         try:
-            fd = self._descent.down(name)
+            below = self._descent.down(name)
         except OSError as error:
-            rows += self._told(path, seen, b"", flags, here)
+            rows.append(named_row(path, name, fd, flags, place))
             rows += unseen(path, error, "")
             return None
-        rows += self._told(path, seen, b"", flags, fd)
         try:
-            return path, below, self._names()
+            rows.append(row_of(path, os.fstat(below), b"", flags, below if self._xattrs else None))
+            return Level(path, places.flags_below(path, flags), self._names())
         except OSError as error:
             rows += unseen(path, error, "")
             self._descent.up()
             return None
-
-    def _told(self, path: bytes, seen: os.stat_result, target: bytes, flags: str, place: bytes | int) -> list[Row]:
-        """The row of what is not to be read, with the attributes of what is at a place; none if it is gone."""
-        attributes: Xattrs = ()
-        wrong = ""
-        try:
-            if self._xattrs:
-                attributes = read_attributes(place)
-        except OSError as error:
-            if error.errno in GONE:
-                return []
-            wrong = error.strerror or str(error)
-        return [(path, *_fields(seen), target, attributes, "", flags, wrong)]
 
     def _names(self) -> Iterator[bytes]:
         """The names in the directory where we are."""
@@ -194,13 +162,105 @@ class Walk:
         return iter(found)
 
 
-def top_row(path: bytes, fd: int, *, xattrs: bool) -> Row:
-    """The row of a directory that is open. Raises `OSError`."""
-    return (path, *_fields(os.fstat(fd)), b"", read_attributes(fd) if xattrs else (), "", "", "")
+class Listing:
+    """One walk that only lists: what is found is for others to look at, who read what `want` asks for."""
+
+    def __init__(self, places: Places, want: Want, *, beneath: bool = False) -> None:
+        self._places = places
+        self._want = want
+        self._beneath = beneath
+        self._descent = Descent(places.tops)
+
+    def close(self) -> None:
+        """Close the directories that are open."""
+        self._descent.close()
+
+    def pieces(self, top: bytes, flags: str = "", own: str | None = None) -> Iterator[Piece]:
+        """All that is below the directory `top`; itself first, with the flags `own`, if that is not None."""
+        try:
+            self._descent.enter(top)
+            levels = [Level(top, flags, self._names())]
+        except OSError as error:
+            yield self._piece(top, flags, own, wrong=error)
+            return
+        piece = self._piece(top, flags, own)
+        while levels:
+            level = levels[-1]
+            name = self._fill(level, piece)
+            if piece.names or piece.own is not None:
+                yield piece
+            if name is None:
+                levels.pop()
+                if levels:
+                    yield from self._back(levels)
+            elif name:
+                below = self._enter(level, name)
+                if isinstance(below, Level):
+                    levels.append(below)
+                    piece = self._piece(below.path, below.flags, level.flags)
+                    continue
+                yield below
+            if levels:
+                piece = self._piece(levels[-1].path, levels[-1].flags, None)
+
+    def _back(self, levels: list[Level]) -> Iterator[Piece]:
+        """Go up to the last of the levels; if there is no way back, what is left of it cannot be looked at."""
+        self._descent.up()
+        try:
+            self._descent.here()
+        except OSError as error:
+            yield self._piece(levels[-1].path, "", None, wrong=error)
+            levels[-1] = levels[-1]._replace(names=iter(()))
+
+    def _fill(self, level: Level, piece: Piece) -> bytes | None:
+        """Put names into a piece up to a directory, which is returned; nothing where it is full, None at the end."""
+        prefix, want = level.prefix, self._want
+        names, asked = piece.names, piece.asked
+        size = 0
+        for tagged in level.names:
+            name = tagged[:-2]
+            if tagged.endswith(TAG_DIRECTORY) and not self._places.stays_out(prefix + name):
+                return name
+            algorithm = want(prefix + name) if tagged.endswith(TAG_FILE) else ""
+            names.append(name)
+            asked.append(algorithm)
+            size += len(name) + len(algorithm)
+            if len(names) >= RUN_NAMES or size > RUN_BYTES:
+                return b""
+        return None
+
+    def _enter(self, level: Level, name: bytes) -> Level | Piece:
+        """Go into a directory; what is to be told of one that cannot be listed."""
+        path = level.prefix + name
+        try:
+            self._descent.down(name)
+        except OSError as error:
+            if error.errno in GONE:
+                # Or it is something else by now.
+                return self._piece(level.path, level.flags, None)._replace(names=[name], asked=[""])
+            return self._piece(path, "", level.flags, wrong=error)
+        try:
+            return Level(path, self._places.flags_below(path, level.flags), self._names())
+        except OSError as error:
+            self._descent.up()
+            return self._piece(path, "", level.flags, wrong=error)
+
+    def _piece(self, path: bytes, flags: str, own: str | None, *, wrong: OSError | None = None) -> Piece:
+        return Piece(path, self._beneath, flags, own, "" if wrong is None else wrong.strerror or str(wrong), [], [])
+
+    def _names(self) -> Iterator[bytes]:
+        """The names in the directory where we are, each with the tag of its type."""
+        with os.scandir(self._descent.here()) as entries:
+            found = [entry.name.encode(ENCODING, ERRORS) + _tag(entry) for entry in entries]
+        found.sort()
+        return iter(found)
 
 
-def unseen(path: bytes, error: OSError, flags: str) -> list[Row]:
-    """The row of what could not be looked at; none if it is gone."""
-    if error.errno in GONE:
-        return []
-    return [(path, *[0] * 10, b"", (), "", flags, error.strerror or str(error))]
+def _tag(entry: os.DirEntry[str]) -> bytes:
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return TAG_DIRECTORY
+        return TAG_FILE if entry.is_file(follow_symlinks=False) else TAG_OTHER
+    except OSError:
+        # Who looks at it is told the same, and says so.
+        return TAG_OTHER

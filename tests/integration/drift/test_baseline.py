@@ -12,9 +12,10 @@ import pytest
 import zstandard
 
 from anicca import process
-from anicca.drift.baseline import open_baseline, read_entries
+from anicca.drift.baseline import open_baseline, read_lines
 from anicca.drift.examine import compare_baselines, compare_to_baseline, save_baseline
 from anicca.drift.facts import differences, facts_of
+from anicca.drift.lines import from_line, path_of
 from anicca.drift.scan import Options, Scan
 from anicca.errors import AniccaError, RefusedError
 from anicca.store.signature import generate
@@ -45,7 +46,7 @@ def rewritten(baseline: Path, change: tuple[bytes, bytes]) -> None:
 
 def test_what_is_saved_is_what_a_scan_sees(tree: Path, tmp_path: Path) -> None:
     save_baseline(tree, tmp_path / "b")
-    kept = list(read_entries(open_baseline(tmp_path / "b")))
+    kept = [from_line(line) for line in read_lines(open_baseline(tmp_path / "b"))]
     seen = list(Scan(os.fsencode(tree), Options(want=lambda _path: "sha256")))
     known = ("path", "mode", "uid", "gid", "mtime_ns", "rdev", "target", "xattrs", "digest")
     assert [[getattr(one, name) for name in known] for one, _ in kept] == [
@@ -159,7 +160,7 @@ def test_a_disk_below_the_root_is_visited_and_what_lies_beneath_it_is_found(tree
     try:
         (data / "on disk").write_text("seen")
         save_baseline(tree, tmp_path / "b")
-        paths = {one.path for one, _ in read_entries(open_baseline(tmp_path / "b"))}
+        paths = set(map(path_of, read_lines(open_baseline(tmp_path / "b"))))
         assert {b"/data/on disk", b"/data/lost+found"} <= paths
         assert b"/data/beneath" not in paths
         (data / "on disk").write_text("new!")
@@ -207,7 +208,9 @@ def test_stopping_a_scan_ends_its_processes_and_closes_its_files(tree: Path) -> 
     for number in range(3000):
         (tree / f"more-{number}").touch()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (a count)
-    scan = Scan(os.fsencode(tree), Options(workers=2))
+    scan = Scan(os.fsencode(tree), Options(want=lambda _path: "sha256", workers=2))
+    helpers = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    assert len(helpers) == 2
     next(iter(scan))
     scan.close()
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 (a count)

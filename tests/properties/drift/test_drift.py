@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import stat
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anicca.drift.compare import Tally, compare
+from anicca.drift.compare import Around, Tally, compare, compare_lines
 from anicca.drift.entry import FORMATS, Entry, is_below, order, parent
 from anicca.drift.expect import Expectation, Expected
 from anicca.drift.findings import Findings, from_record, judged, to_record
-from anicca.drift.lines import from_line, to_state, with_time
+from anicca.drift.lines import from_line, path_of, size_of, state_of, to_state, with_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 names = st.binary(min_size=1, max_size=8).filter(lambda name: b"/" not in name and b"\0" not in name)
 paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts))
@@ -44,7 +48,7 @@ trees = st.lists(paths, unique=True, max_size=12).flatmap(
 def expected(entry: Entry) -> Expected:
     return Expected(
         path=entry.path,
-        origin="x",
+        origin="baseline",
         kinds=(entry.kind,),
         mode=stat.S_IMODE(entry.mode),
         uid=entry.uid,
@@ -53,6 +57,9 @@ def expected(entry: Entry) -> Expected:
         targets=(entry.target,) if entry.target else (),
         xattrs=entry.xattrs,
         digests=(entry.digest,) if entry.digest else (),
+        rdev=entry.rdev if "device" in entry.kind else None,
+        link=b"",
+        nlink=entry.nlink if entry.kind != "directory" else None,
     )
 
 
@@ -76,6 +83,32 @@ def test_nothing_differs_from_itself(tree: tuple[Entry, ...]) -> None:
     assert list(compare(Expectation("x", [expected(one) for one in tree]), tree)) == []
 
 
+@given(trees, trees, st.data())
+def test_two_states_as_lines_differ_as_their_entries_do(
+    before: tuple[Entry, ...], after: tuple[Entry, ...], data: st.DataObject
+) -> None:
+    kept = [data.draw(st.sampled_from([one, one._replace(mtime_ns=7), one._replace(uid=8)])) for one in before]
+    found = {one.path: one for one in (*after, *kept)}
+    seen = [found[path] for path in sorted(found, key=order)]
+    whole, passed = Tally(), Tally()
+    by_entries = list(compare(Expectation("x", [expected(one) for one in before]), seen, None, whole))
+    by_lines = list(compare_lines(Expectation("x", ()), lines(before), lines(seen), Around(), passed))
+    assert by_lines == by_entries
+    assert vars(whole) == vars(passed)
+
+
+def lines(tree: Iterable[Entry]) -> list[bytes]:
+    return [with_time(to_state(one, b""), one)[:-1].encode() for one in tree]
+
+
+@given(entries())
+def test_path_state_and_size_are_found_in_a_line_without_taking_it_apart(entry: Entry) -> None:
+    state = to_state(entry, b"")
+    line = with_time(state, entry)[:-1].encode()
+    assert (path_of(line), state_of(line)) == (entry.path, state.encode())
+    assert size_of(line) == (entry.size if stat.S_ISREG(entry.mode) else 0)
+
+
 @given(trees, trees)
 def test_every_path_of_one_side_only_is_said_to_be_so(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> None:
     found = list(compare(Expectation("x", [expected(one) for one in before]), after))
@@ -89,7 +122,7 @@ def test_every_path_of_one_side_only_is_said_to_be_so(before: tuple[Entry, ...],
 def test_findings_survive_the_way_from_another_host(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> None:
     expectation = Expectation("x", [expected(one) for one in before])
     tally = Tally()
-    found = judged(expectation, compare(expectation, after, tally=tally), tally, set(), sees_beneath=True)
+    found = judged(expectation, compare(expectation, after, None, tally), tally, set(), sees_beneath=True)
     back = from_record(to_record(found))
     assert same(back) == same(found)
 

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from anicca.drift.compare import Drift, Tally, compare
+from anicca.drift.compare import Around, Drift, Tally, compare
 from anicca.drift.entry import CHANGING, HIDDEN, Entry
 from anicca.drift.expect import Expectation, Expected
 from anicca.drift.mounts import Mount
@@ -19,13 +19,17 @@ WANTED = Expected(
 IS = Entry(b"/a", FILE, size=3, digest="sha256:x")
 
 
-def differences(wanted: list[Expected], seen: list[Entry], **more: object) -> list[tuple[bytes, str]]:
-    return [(one.path, one.kind) for one in compared(wanted, seen, **more)]
+def differences(
+    wanted: list[Expected], seen: list[Entry], around: Around | None = None, tally: Tally | None = None
+) -> list[tuple[bytes, str]]:
+    return [(one.path, one.kind) for one in compared(wanted, seen, around, tally)]
 
 
-def compared(wanted: list[Expected], seen: list[Entry], **more: object) -> list[Drift]:
+def compared(
+    wanted: list[Expected], seen: list[Entry], around: Around | None = None, tally: Tally | None = None
+) -> list[Drift]:
     expectation = Expectation("test", [Expected(b"/", "us"), *wanted])
-    return list(compare(expectation, [ROOT, *seen], **more))  # type: ignore[arg-type]
+    return list(compare(expectation, [ROOT, *seen], around, tally))
 
 
 def test_what_is_as_expected_is_no_drift() -> None:
@@ -99,21 +103,20 @@ class TestMounts:
 
     def test_one_that_hides_declared_paths_is_drift(self) -> None:
         seen = [Entry(b"/a", DIRECTORY), Entry(b"/a/b", FILE)]
-        found = compared([*self.wanted], seen, mounts=[self.mount])
+        found = compared([*self.wanted], seen, Around((self.mount,)))
         assert [(one.path, one.kind, one.note) for one in found] == [(b"/a", "mount", "hides 1 declared path")]
 
     def test_one_on_an_empty_directory_is_not(self) -> None:
-        assert differences([self.wanted[0]], [Entry(b"/a", DIRECTORY)], mounts=[self.mount]) == []
+        assert differences([self.wanted[0]], [Entry(b"/a", DIRECTORY)], Around((self.mount,))) == []
 
     def test_paths_that_cannot_be_seen_beneath_one_are_not_removed(self) -> None:
         tally = Tally()
-        found = differences(
-            [*self.wanted], [Entry(b"/a", DIRECTORY)], mounts=[self.mount], sees_beneath=False, tally=tally
-        )
+        around = Around((self.mount,), sees_beneath=False)
+        found = differences([*self.wanted], [Entry(b"/a", DIRECTORY)], around, tally)
         assert found == [(b"/a", "mount")]
         assert tally.unseen == 1
 
     def test_what_lies_beneath_a_visited_one_is_added_and_hidden(self) -> None:
         seen = [Entry(b"/a", DIRECTORY), Entry(b"/a/b", FILE), Entry(b"/a/c", FILE, flags=HIDDEN)]
-        found = compared([*self.wanted], seen, mounts=[self.mount], visited=[b"/a"])
+        found = compared([*self.wanted], seen, Around((self.mount,), (b"/a",)))
         assert [(one.path, one.kind, one.hidden) for one in found] == [(b"/a/c", "added", True)]
