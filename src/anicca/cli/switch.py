@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ import click
 from anicca.cli.places import built_here, open_places, place_options, record_of, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anicca.cli.context import Context
     from anicca.events import Report
     from anicca.system.boot import Esp
@@ -61,16 +63,14 @@ def switch(
     """
     from anicca.errors import AniccaError, UsageError  # noqa: PLC0415 (where used)
     from anicca.store.path import StorePath  # noqa: PLC0415 (where used)
-    from anicca.system.live import LivePlan, plan_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import (  # noqa: PLC0415 (where used)
+        apply,
         check_name,
         check_running,
         check_whole,
         look,
     )
-    from anicca.system.switching.moving import read_moved  # noqa: PLC0415 (where used)
-    from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
     from anicca.system.switching.trial import read_unended  # noqa: PLC0415 (where used)
 
     asked = system
@@ -104,15 +104,26 @@ def switch(
             first = [f"go back to {cut_off.old}: the switch to {cut_off.new} was cut off"]
             if not dry_run:
                 _take_back(context, host, cut_off)
-        live = LivePlan()
-        if new.path != old.path:
-            live = plan_live(old, new, read_active(), users=read_users(), moved=read_moved(old, new))
+        # Most switches of a host that is looked after lead to where it is: those import nothing that they do not need.
+        live = None if new.path == old.path else _plan_live(old, new)
         following = () if only_try else _plan_boot(host, seen, esp, new, system)
         if not dry_run:
-            _go(host, old, new, live, following, confirm_within=confirm_within, report=context.report)
-    sentences = [*first, *live.sentences(), *map(str, following)]
-    record = {"live": [*first, *live.sentences()], "boot": [record_of(step) for step in following]}
-    context.print(record, "\n".join(sentences) or "nothing to do")
+            trial = partial(_live, confirm_within=confirm_within, report=context.report)
+            with nullcontext() if live is None else trial(host, old, new, live):
+                # Last: whatever went wrong before, the next boot is the one that it was.
+                apply(following, host)
+    said = [*first, *(live.sentences() if live is not None else ())]
+    record = {"live": said, "boot": [record_of(step) for step in following]}
+    context.print(record, "\n".join([*said, *map(str, following)]) or "nothing to do")
+
+
+def _plan_live(old: System, new: System) -> LivePlan:
+    """What moves the running host."""
+    from anicca.system.live import plan_live  # noqa: PLC0415 (where used)
+    from anicca.system.switching.moving import read_moved  # noqa: PLC0415 (where used)
+    from anicca.system.switching.systemd import read_active, read_users  # noqa: PLC0415 (where used)
+
+    return plan_live(old, new, read_active(), users=read_users(), moved=read_moved(old, new))
 
 
 def _plan_boot(host: HostPlaces, seen: Seen, esp: Esp, new: System, text: str) -> tuple[Change, ...]:
@@ -132,41 +143,30 @@ def _take_back(context: Context, host: HostPlaces, trial: Trial) -> None:
     take_back(host, trial, context.report)
 
 
-def _go(
-    host: HostPlaces,
-    old: System,
-    new: System,
-    live: LivePlan,
-    following: tuple[Change, ...],
-    *,
-    confirm_within: float | None,
-    report: Report,
-) -> None:
-    """Carry the plan out."""
+@contextmanager
+def _live(
+    host: HostPlaces, old: System, new: System, plan: LivePlan, *, confirm_within: float | None, report: Report
+) -> Iterator[None]:
+    """Go live; how that ends, with what is done in there, is written down."""
     from anicca.drift.keep import adopt  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import apply  # noqa: PLC0415 (where used)
     from anicca.system.switching.live import failed_units, stops, try_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.trial import noted  # noqa: PLC0415 (where used)
 
-    if new.path == old.path:
-        apply(following, host)
-        return
     # It may have to go back to what no generation has.
     host.store.protect((old.path,))
     keep, failed = partial(adopt, Path("/")), failed_units()
-    with noted(host.run, old, new, stops=stops(live), failed=failed):
+    with noted(host.run, old, new, stops=stops(plan), failed=failed):
         try_live(
             host,
             old,
             new,
-            live,
+            plan,
             failed_before=failed,
             adopt=keep,
             confirm_seconds=confirm_within,
             report=report,
         )
-        # Last: whatever went wrong before, the next boot is the one that it was.
-        apply(following, host)
+        yield
 
 
 def _runs(run: Path, system: str) -> bool:
