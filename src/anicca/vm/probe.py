@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from anicca import process
+from anicca.errors import UsageError
 from anicca.fs import write_atomic
 from anicca.vm.firmware import prepare_firmware
 from anicca.vm.qemu import Accelerator, QemuPlan, SerialFile, qemu_argv
@@ -25,6 +26,7 @@ _POLL_SECONDS = 0.1
 _KVM = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CACHE_NAME = "accelerator.json"
+_CHOICE = "ANICCA_ACCELERATOR"
 
 _WORD = b"BdsDxe:"
 """What the firmware's boot manager begins its lines with."""
@@ -33,7 +35,17 @@ _GIVEN_UP = b"KVM internal error"
 
 
 def choose_accelerator(cache_dir: Path) -> Accelerator:
-    """`kvm` where a guest runs under it, else `tcg`. Tried once per boot of this machine, kept in `cache_dir`."""
+    """What `ANICCA_ACCELERATOR` says; else `kvm` where a guest runs under it, or `tcg`.
+
+    Tried once per boot of this machine, kept in `cache_dir`. Raises `UsageError` for an accelerator that there is not.
+    """
+    match os.environ.get(_CHOICE, ""):
+        case "kvm" | "tcg" as chosen:
+            return chosen
+        case "":
+            pass
+        case other:
+            raise UsageError(f"{_CHOICE}={other} is no accelerator", hint="kvm or tcg; unset it to have KVM tried")
     cache = cache_dir / _CACHE_NAME
     boot_id = _BOOT_ID.read_text().strip()
     try:

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from anicca import process
-from anicca.errors import AniccaError
+from anicca.errors import AniccaError, UsageError
 from anicca.vm import probe
 from anicca.vm.firmware import prepare_firmware
 from anicca.vm.lab import KernelFiles, LabError, find_kernel
@@ -54,6 +54,16 @@ def test_kvm_is_tried_once_per_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(probe, "kvm_works", kvm_works)
     assert [probe.choose_accelerator(tmp_path / "new") for _ in range(3)] == [name] * 3
     assert len(tried) == 1
+
+
+def test_a_person_decides_what_qemu_runs_under(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "kvm_works", lambda: pytest.fail("nobody asked"))
+    for name in ("kvm", "tcg"):
+        monkeypatch.setenv("ANICCA_ACCELERATOR", name)
+        assert probe.choose_accelerator(tmp_path) == name
+    monkeypatch.setenv("ANICCA_ACCELERATOR", "hvf")
+    with pytest.raises(UsageError, match="ANICCA_ACCELERATOR=hvf is no accelerator"):
+        probe.choose_accelerator(tmp_path)
 
 
 def test_a_guest_that_qemu_gives_up_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
