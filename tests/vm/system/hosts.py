@@ -21,7 +21,7 @@ from anicca import process
 from anicca.debian.fetch import default_cache
 from anicca.declare.load import evaluate
 from anicca.declare.spec import resolution_key
-from anicca.fs import remove_tree
+from anicca.fs import remove_tree, write_atomic
 from anicca.store import LocalStore, StorePath
 from anicca.store.export import export
 from anicca.system.locking import require_lock
@@ -103,7 +103,8 @@ def build(declared: Declared) -> StorePath:
     """The system of a host; its pins and numbers are those of the base, and what they lack besides."""
     file = declared.file
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(declared.text())
+    # Others may build the same host.
+    write_atomic(file, declared.text().encode())
     lock = file.with_name("host.lock")
     # Numbers that a host has stay its own.
     lock.write_bytes(_locked(declared, after=_locked(Declared())))
@@ -135,7 +136,7 @@ def _locked(declared: Declared, *, after: bytes | None = None) -> bytes:
     pinned = Declared(packages=declared.packages, users=declared.users, tool=declared.tool)
     text = pinned.text()
     pinned.file.parent.mkdir(parents=True, exist_ok=True)
-    pinned.file.write_text(text)
+    write_atomic(pinned.file, text.encode())
     # What every host has besides changes with the program.
     key = hashlib.sha256(f"{resolution_key(evaluate(pinned.file))} {text}".encode()).hexdigest()[:16]
     file = CACHE / f"lock-{key}" / "host.py"
