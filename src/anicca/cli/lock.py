@@ -29,7 +29,7 @@ def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: boo
         raise click.UsageError("packages are only named with --update")
     spec = evaluate(context, host)
     made = pin(context, spec, host, packages if update else None)
-    changes = [*made.packages, *(change for change in made.toolchain if change not in made.packages)]
+    changes = list(dict.fromkeys((*made.packages, *made.toolchain, *made.modules)))
     lines = [f"{change.name}: {change.old or 'new'} -> {change.new or 'gone'}" for change in changes]
     state = "written" if made.written else "unchanged"
     lines.append(f"{lock_path(host)}: {len(made.lock.packages)} packages, {state}")
@@ -38,5 +38,6 @@ def lock(context: Context, *, host: Path, packages: tuple[str, ...], update: boo
         "written": made.written,
         "packages": [asdict(change) for change in made.packages],
         "toolchain": [asdict(change) for change in made.toolchain],
+        "modules": [asdict(change) for change in made.modules],
     }
     context.print(record, "\n".join(lines))

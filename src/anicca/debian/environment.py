@@ -90,18 +90,20 @@ class BuildEnvironment:
         name: str,
         script: Path,
         *,
-        library: Path,
+        library: Path | None = None,
         env: Mapping[str, str],
         files: Mapping[str, str] | None = None,
         inputs: Mapping[Instantiated, Iterable[str]],
         sources: Iterable[StorePath] = (),
         outputs: tuple[str, ...] = ("out",),
+        as_root: bool = True,
     ) -> Instantiated:
         """A step that runs `script`, with `library` on its module path.
 
         `files` are values handed over as files, whose paths are in the variables `<key>Path` (Nix's passAsFile).
         """
-        program, modules = self.source(script), self.source(library)
+        program = self.source(script)
+        modules = None if library is None else self.source(library)
         handed = dict(files or {})
         return instantiate(
             name=name,
@@ -113,15 +115,15 @@ class BuildEnvironment:
                 **handed,
                 **({"passAsFile": " ".join(sorted(handed))} if handed else {}),
                 "PATH": SEARCH_PATH,
-                "PYTHONPATH": str(modules),
+                **({} if modules is None else {"PYTHONPATH": str(modules)}),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "PYTHONUNBUFFERED": "1",
                 "LC_ALL": "C.UTF-8",
                 "__root": str(self.toolchain.out),
-                "requiredSystemFeatures": "uid-range",
+                **({"requiredSystemFeatures": "uid-range"} if as_root else {}),
             },
             inputs={**inputs, self.toolchain: ("out",)},
-            sources=(program, modules, *sources),
+            sources=(program, *(() if modules is None else (modules,)), *sources),
             outputs=outputs,
         )
 
@@ -129,12 +131,18 @@ class BuildEnvironment:
 def plan_environment(lock: Lock) -> BuildEnvironment:
     """The environment of a lock's toolchain."""
     system = SYSTEMS[lock.architecture]
-    packages = [plan_package(pin, system) for pin in sorted(lock.toolchain, key=lambda pin: pin.name)]
-    toolchain = instantiate(
-        name=f"toolchain-{lock.release}",
+    return BuildEnvironment(
+        system=system, toolchain=plan_toolchain(f"toolchain-{lock.release}", lock.toolchain, system)
+    )
+
+
+def plan_toolchain(name: str, pins: Iterable[Pin], system: str) -> Instantiated:
+    """The step that merges packages into a root for build sandboxes."""
+    packages = [plan_package(pin, system) for pin in sorted(pins, key=lambda pin: pin.name)]
+    return instantiate(
+        name=name,
         system=system,
         builder=unpack.TOOLCHAIN,
         env={"packages": json.dumps([str(package.contents.out) for package in packages])},
         inputs=[package.contents for package in packages],
     )
-    return BuildEnvironment(system=system, toolchain=toolchain)

@@ -36,8 +36,9 @@ class Lock:
     """What a host is built from.
 
     `resolution` is the hash of what was asked of apt; `epoch` (seconds) stands for "now" in builds; `toolchain` are
-    the packages whose programs do the building. `users` and `groups` map names to numbers, which are never changed
-    and never given to another name.
+    the packages whose programs do the building; `modules` those that a kernel module is built of and with, where a
+    host needs one that Debian's kernel has not. `users` and `groups` map names to numbers, which are never changed and
+    never given to another name.
     """
 
     release: str
@@ -46,6 +47,7 @@ class Lock:
     epoch: int
     packages: tuple[Pin, ...]
     toolchain: tuple[Pin, ...]
+    modules: tuple[Pin, ...] = ()
     users: Mapping[str, int] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
 
@@ -59,7 +61,10 @@ class Lock:
             "epoch": self.epoch,
         }
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-        for key, pins in (("packages", self.packages), ("toolchain", self.toolchain)):
+        groups = [("packages", self.packages), ("toolchain", self.toolchain)]
+        if self.modules:
+            groups.append(("modules", self.modules))
+        for key, pins in groups:
             rows = ",\n".join(
                 "    " + json.dumps(_pin_to_record(pin)) for pin in sorted(pins, key=lambda pin: pin.name)
             )
@@ -116,6 +121,7 @@ def parse_lock(content: bytes, path: Path) -> Lock:
             epoch=record["epoch"],
             packages=tuple(map(_pin_from_record, record["packages"])),
             toolchain=tuple(map(_pin_from_record, record["toolchain"])),
+            modules=tuple(map(_pin_from_record, record.get("modules", ()))),
             users=dict(record["users"]),
             groups=dict(record["groups"]),
         )

@@ -20,7 +20,7 @@ from anicca.declare.host import (
 )
 from anicca.declare.network import Dhcp, Static, Unmanaged
 from anicca.declare.rank import default, force
-from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs, Zfs
 from anicca.declare.undeclared import Remember, Rule
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Unit",
     "Unmanaged",
     "User",
+    "Zfs",
     "absent",
     "default",
     "force",

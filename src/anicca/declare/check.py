@@ -22,6 +22,8 @@ from anicca.declare.root import (
     OverlayFilesystem,
     Root,
     Tmpfs,
+    Zfs,
+    ZfsCompression,
 )
 from anicca.declare.spec import FileSpec
 from anicca.errors import Fault
@@ -281,6 +283,9 @@ def _check_root(spec: Spec) -> Iterator[Fault]:
         if value not in allowed:
             message = f"{type(spec.root).__name__}: {name} is {value!r}"
             yield fault_at(spec, "root", message, " or ".join(str(choice) for choice in allowed))
+    for component in sorted({*spec.root.components} - {*spec.components}):
+        message = f"{type(spec.root).__name__}: {' and '.join(spec.root.module_packages)} are in Debian's {component}"
+        yield fault_at(spec, "root", message, f'take packages from there too: components=["{component}"]')
     match spec.root:
         case Tmpfs() | Nilfs2():
             if not _TMPFS_SIZE.fullmatch(spec.root.size):
@@ -343,6 +348,8 @@ def _root_choices(root: Root) -> Iterator[tuple[str, object, tuple[object, ...]]
             yield "filesystem", root.filesystem, get_args(AfreshFilesystem)
         case Overlay():
             yield "filesystem", root.filesystem, get_args(OverlayFilesystem)
+        case Zfs():
+            yield "compression", root.compression, (*get_args(ZfsCompression), None)
 
 
 def _shorten(text: str) -> str:

@@ -17,6 +17,7 @@ F2fsForgetting = Literal["revert", "erase"]
 BtrfsCompression = Literal["zstd", "lzo", "zlib"]
 AfreshFilesystem = Literal["ext4", "xfs", "f2fs", "btrfs"]
 OverlayFilesystem = Literal["ext4", "xfs", "btrfs"]
+ZfsCompression = Literal["lz4", "zstd"]
 
 MIB = 1 << 20
 
@@ -26,11 +27,11 @@ MAKERS = {
     "f2fs": ("f2fs-tools", 128 * MIB),
     "btrfs": ("btrfs-progs", 256 * MIB),
     "nilfs2": ("nilfs-tools", 128 * MIB),
+    "zfs": ("zfsutils-linux", 512 * MIB),
 }
 """By filesystem: the Debian package that makes one, and the least that it makes one of (mkfs.xfs: 300 MB)."""
 
 UNAVAILABLE = {
-    "zfs": "its module is built on the host by zfs-dkms, and no step of a build does that",
     "bcachefs": "Debian 13's kernel has it, but no package of Debian 13 has its tools",
 }
 """Filesystems that people ask for, and why no root is on them."""
@@ -72,6 +73,19 @@ class Backend:
     def packages(self) -> tuple[str, ...]:
         """The Debian packages that the initrd takes its programs from."""
         return (MAKERS[self.volume][0],) if self.volume in MAKERS else ()
+
+    @property
+    def module_packages(self) -> tuple[str, ...]:
+        """The Debian packages with the source of a kernel module that Debian's kernel has not, and its programs.
+
+        They are in no tree: a build step makes of them what the initrd needs.
+        """
+        return ()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The components of the archive that its packages are in, besides `main`."""
+        return ()
 
     @property
     def least_bytes(self) -> int:
@@ -238,5 +252,41 @@ class Nilfs2(Backend):
         return f"size={self.size},mode=0755"
 
 
-Root = F2fs | Btrfs | Afresh | Overlay | Nilfs2 | Tmpfs
-ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Overlay, Nilfs2, Tmpfs)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zfs(Backend):
+    """A root on a ZFS pool of its own, rolled back to a blank snapshot at every boot."""
+
+    backend: ClassVar[str] = "zfs"
+
+    compression: ZfsCompression | None = "lz4"
+    """What files are compressed with, from when the pool is made."""
+    declared_at: Place = field(default_factory=here, compare=False, repr=False)
+
+    @property
+    def volume(self) -> str:
+        """The root itself."""
+        return "zfs"
+
+    @property
+    def mkfs_arguments(self) -> tuple[str, ...]:
+        """What `zpool create` is told."""
+        return ("-O", f"compression={self.compression or 'off'}")
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """None: the tree has nothing of ZFS."""
+        return ()
+
+    @property
+    def module_packages(self) -> tuple[str, ...]:
+        """Both are of one source, and so of one version."""
+        return ("zfs-dkms", MAKERS[self.volume][0])
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Where Debian has what is free and needs, to be built, what is not part of Debian."""
+        return ("contrib",)
+
+
+Root = F2fs | Btrfs | Afresh | Overlay | Nilfs2 | Tmpfs | Zfs
+ROOTS: tuple[type[Root], ...] = (F2fs, Btrfs, Afresh, Overlay, Nilfs2, Tmpfs, Zfs)

@@ -10,7 +10,7 @@ from anicca.declare.host import Absent, Directory, Disk, Entry, File, Group, Hos
 from anicca.declare.merge import Ledger, Option, show_value
 from anicca.declare.network import Dhcp, Network, Static, Unmanaged
 from anicca.declare.rank import Rank, Ranked, weigh
-from anicca.declare.root import ROOTS, UNAVAILABLE, Afresh, Btrfs, F2fs, Nilfs2, Overlay, Root, Tmpfs
+from anicca.declare.root import ROOTS, UNAVAILABLE, Afresh, Btrfs, F2fs, Nilfs2, Overlay, Root, Tmpfs, Zfs
 from anicca.declare.size import parse_size
 from anicca.declare.spec import PersistKind, UnitState
 from anicca.declare.undeclared import Remember, Rule, RuleKind
@@ -52,6 +52,7 @@ FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
     Overlay: {"filesystem": (str,)},
     Nilfs2: {"size": (str,)},
     Tmpfs: {"size": (str,)},
+    Zfs: {"compression": (str, type(None))},
     Rule: {"path": (str,), "kind": (str,), "why": (str,)},
     Remember: {"size": (str,), "file": (str,), "days": (int,)},
     Absent: {"name": (str,)},

@@ -169,12 +169,14 @@ def digest(spec: Spec) -> str:
 
 def resolution_key(spec: Spec) -> str:
     """SHA-256, in hex, of exactly what package resolution depends on: a lock is stale when this changed."""
-    asked = {
+    asked: dict[str, Any] = {
         "architecture": spec.architecture,
         "components": spec.components,
         "packages": sorted({*spec.packages, spec.kernel.package}),
         "release": spec.release,
     }
+    if spec.root.module_packages:
+        asked["modules"] = spec.root.module_packages
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

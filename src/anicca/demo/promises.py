@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs, Zfs
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def _system(spec: Spec) -> Iterable[Promise]:
             yield Promise(sentence="/ is an overlay", question="findmnt -n -o FSTYPE /", answer="overlay")
         case Tmpfs():
             yield Promise(sentence="/ is in memory", question="findmnt -n -o FSTYPE /", answer="tmpfs")
+        case Zfs():
+            yield Promise(sentence="/ is ZFS", question="findmnt -n -o FSTYPE /", answer="zfs")
         case _:
             assert_never(spec.root)
     for path in READ_ONLY:

@@ -12,6 +12,7 @@ from anicca.debian import resolve as resolving
 from anicca.debian.apt import Wish, open_apt
 from anicca.debian.environment import plan_environment
 from anicca.debian.lock import Change, Lock, allocate, diff_pins, lock_path, read_lock
+from anicca.debian.modules import TOOLS, check_headers, headers_of
 from anicca.debian.tree import plan_tree
 from anicca.declare.check import check_ids
 from anicca.declare.spec import resolution_key
@@ -20,11 +21,13 @@ from anicca.fs import write_atomic
 from anicca.system.build import realise
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from anicca.debian.apt import AptRoot
     from anicca.debian.archive import Mirrors
     from anicca.debian.fetch import Fetcher
+    from anicca.debian.lock import Pin
     from anicca.declare.spec import Spec
     from anicca.events import Report
     from anicca.store import LocalStore
@@ -37,6 +40,7 @@ class Locked:
     lock: Lock
     packages: tuple[Change, ...]
     toolchain: tuple[Change, ...]
+    modules: tuple[Change, ...]
     written: bool
 
 
@@ -56,20 +60,24 @@ def resolve(
     """
     wish = wish_of(spec)
     everything = update is not None and not update
-    moving = set(update or ())
+    moving, needed = set(update or ()), {*spec.root.module_packages}
+    if moving & needed:
+        moving |= needed  # they are of one source
     old_packages = () if old is None or everything else old.packages
     old_tools = () if old is None or everything else old.toolchain
+    old_modules = () if old is None or everything else old.modules
     if old is not None:
-        _check_pinned(moving, {pin.name for pin in (*old.packages, *old.toolchain)})
+        _check_pinned(set(update or ()), {pin.name for pin in (*old.packages, *old.toolchain, *old.modules)})
     held = [pin for pin in old_packages if pin.name not in moving]
     held_tools = [pin for pin in old_tools if pin.name not in moving]
     with open_apt(apt_directory, wish, mirrors, report) as apt:
         report(events.Started(task="resolve"))
         packages = resolving.resolve(apt, wish, held, report)
         toolchain = resolving.resolve_toolchain(apt, wish, held_tools, report)
+        modules = _resolve_modules(apt, spec, packages, held=old_modules, moving=moving) if needed else ()
         report(events.Finished(task="resolve", note=f"{len(packages)} packages"))
         epoch = resolving.index_epoch(apt)
-    if old is not None and (packages, toolchain) == (old.packages, old.toolchain):
+    if old is not None and (packages, toolchain, modules) == (old.packages, old.toolchain, old.modules):
         # The same pins, so the same tree: a newer index is no reason to build it again.
         epoch = old.epoch
     return Lock(
@@ -79,9 +87,23 @@ def resolve(
         epoch=epoch,
         packages=packages,
         toolchain=toolchain,
+        modules=modules,
         users={} if old is None else old.users,
         groups={} if old is None else old.groups,
     )
+
+
+def _resolve_modules(
+    apt: AptRoot, spec: Spec, packages: Sequence[Pin], *, held: Sequence[Pin], moving: Collection[str]
+) -> tuple[Pin, ...]:
+    """The pins of what builds the root's kernel module, for the kernel that is among the packages."""
+    headers = headers_of(packages)
+    names = (*spec.root.module_packages, *TOOLS, headers.name)
+    wish = replace(wish_of(spec), packages=names, places=dict.fromkeys(names, spec.origins.get("root", ())))
+    holds = [pin for pin in held if pin.name not in {*moving, headers.name}]
+    found = resolving.resolve(apt, wish, [*holds, headers])
+    check_headers(found, headers)
+    return found
 
 
 def _check_pinned(names: Collection[str], pinned: Collection[str]) -> None:
@@ -144,10 +166,12 @@ def make_lock(
         write_atomic(path, lock.to_json())
     before = old.packages if old else ()
     tools_before = old.toolchain if old else ()
+    modules_before = old.modules if old else ()
     return Locked(
         lock=lock,
         packages=diff_pins(before, lock.packages),
         toolchain=diff_pins(tools_before, lock.toolchain),
+        modules=diff_pins(modules_before, lock.modules),
         written=written,
     )
 

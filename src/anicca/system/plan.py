@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from anicca.debian.environment import plan_environment, store_name
+from anicca.debian.modules import plan_modules
 from anicca.debian.tree import LIBRARY, NAMESPACE, TreePlan, ids_text, plan_image, plan_tree
 from anicca.declare.services.tool import LINK, STANDS_FOR_TOOL
 from anicca.declare.spec import DirectorySpec, FileSpec, LinkSpec, to_json
@@ -58,7 +59,7 @@ def plan_system(spec: Spec, lock: Lock) -> SystemPlan:
     tools = (plan_tool(environment),) if TOOL_LINK in spec.files else ()
     etc = _plan_part("etc", _etc(spec, *(tool.out for tool in tools)), tree, lock, environment, others=tools)
     seed = _plan_part("seed", _seed(spec), tree, lock, environment)
-    initrd = _plan_initrd(tree, lock, environment)
+    initrd = _plan_initrd(tree, lock, environment, plan_modules(lock, environment))
     contents = {"tree": tree.tree, "image": image, "etc": etc, "seed": seed, "initrd": initrd}
     packages = [
         {"name": package.pin.name, "version": package.pin.version, "contents": str(package.contents.out)}
@@ -134,17 +135,24 @@ def plan_tool(environment: BuildEnvironment) -> Instantiated:
     )
 
 
-def _plan_initrd(tree: TreePlan, lock: Lock, environment: BuildEnvironment) -> Instantiated:
-    """The step that makes the initrd. It depends on the tree and on our module, never on the host."""
+def _plan_initrd(
+    tree: TreePlan, lock: Lock, environment: BuildEnvironment, modules: Instantiated | None
+) -> Instantiated:
+    """The step that makes the initrd. It depends on the tree, our dracut module, kernel modules; never on the host."""
     module = environment.source(MODULE_DIRECTORY, "anicca-dracut-module")
     dracut = {"arguments": dracut_arguments(KERNEL_VERSION, "/initrd"), "environment": ENVIRONMENT}
     return environment.step(
         "initrd",
         BUILDERS / "initrd.py",
         library=LIBRARY,
-        env={"tree": str(tree.tree.out), "module": str(module), "SOURCE_DATE_EPOCH": str(lock.epoch)},
+        env={
+            "tree": str(tree.tree.out),
+            "module": str(module),
+            "SOURCE_DATE_EPOCH": str(lock.epoch),
+            **({} if modules is None else {"modules": str(modules.out)}),
+        },
         files={"ids": ids_text(lock), "dracut": json.dumps(dracut, sort_keys=True)},
-        inputs=tree.inputs,
+        inputs=tree.inputs if modules is None else {**tree.inputs, modules: ("out",)},
         sources=(module,),
     )
 

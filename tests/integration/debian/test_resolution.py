@@ -18,7 +18,7 @@ from anicca.debian.archive import Mirrors
 from anicca.debian.fetch import Fetcher
 from anicca.debian.lock import Lock, diff_pins
 from anicca.debian.resolve import TOOLCHAIN
-from anicca.declare.root import F2fs
+from anicca.declare.root import F2fs, Zfs
 from anicca.declare.spec import DiskSpec, Kernel, Spec
 from anicca.errors import AniccaError, DeclarationError, Place, UsageError
 from anicca.events import Event, Notice
@@ -321,3 +321,52 @@ def test_two_at_once_wait_for_each_other(world: World) -> None:
 def test_ids_of_the_old_lock_are_kept(world: World) -> None:
     old = dataclasses.replace(world.lock(spec("foo")), users={"ann": 1000}, groups={"ann": 1000})
     assert world.lock(spec("foo", "bar"), old).users == {"ann": 1000}
+
+
+KERNEL = "6.12.118+deb13-amd64"
+
+
+def with_zfs(world: World, *, version: str = "6.12.118-1") -> Spec:
+    """A host with a root on ZFS, and what the archive must have for it: the kernel's headers in this version."""
+    world.main.drop("linux-image-amd64", "1")
+    world.main.add("linux-image-amd64", "1", f"Depends: linux-image-{KERNEL}")
+    world.main.add(f"linux-image-{KERNEL}", "6.12.118-1")
+    world.main.add(f"linux-headers-{KERNEL}", version, "Depends: kbuild")
+    for name in ("kbuild", "gcc", "make"):
+        world.main.add(name, "1")
+    world.main.add("zfs-dkms", "2.3", component="contrib")
+    world.main.add("zfsutils-linux", "2.3", component="contrib")
+    return dataclasses.replace(spec("foo", components=("contrib", "main")), root=Zfs())
+
+
+def test_what_builds_a_module_is_pinned_beside_the_tree_for_its_kernel(world: World) -> None:
+    host = with_zfs(world)
+    made = world.lock(host)
+    names = {pin.name for pin in made.modules}
+    assert {"zfs-dkms", "zfsutils-linux", "gcc", "make", "python3", f"linux-headers-{KERNEL}", "kbuild"} <= names
+    assert not {"zfs-dkms", "zfsutils-linux", "gcc"} & versions(made).keys()
+    assert world.lock(host, made) == made
+    assert world.lock(spec("foo"), made).modules == ()
+
+
+def test_the_modules_source_and_its_programs_move_together_and_the_headers_with_the_kernel(world: World) -> None:
+    host = with_zfs(world)
+    made = world.lock(host)
+    world.security.add("zfs-dkms", "2.4", component="contrib")
+    world.security.add("zfsutils-linux", "2.4", component="contrib")
+    world.security.add("gcc", "2")
+    world.security.add(f"linux-image-{KERNEL}", "6.12.118-2")
+    world.security.add(f"linux-headers-{KERNEL}", "6.12.118-2", "Depends: kbuild")
+    assert world.lock(host, made).modules == made.modules
+
+    def moved(*names: str) -> list[str]:
+        found = diff_pins(made.modules, world.lock(host, made, update=names).modules)
+        return [f"{change.name} {change.new}" for change in found]
+
+    assert moved("zfs-dkms") == ["zfs-dkms 2.4", "zfsutils-linux 2.4"]
+    assert moved(f"linux-image-{KERNEL}") == [f"linux-headers-{KERNEL} 6.12.118-2"]
+
+
+def test_headers_of_another_version_than_the_kernels_fail_the_lock(world: World) -> None:
+    with pytest.raises(AniccaError, match=r"needs linux-headers-\S+ 6\.12\.118-1, and the archive has 6\.12\.118-2"):
+        world.lock(with_zfs(world, version="6.12.118-2"))

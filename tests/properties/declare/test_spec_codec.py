@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anicca.declare.decode import from_json
-from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs
+from anicca.declare.root import Afresh, Btrfs, F2fs, Nilfs2, Overlay, Tmpfs, Zfs
 from anicca.declare.spec import (
     DirectorySpec,
     DiskSpec,
@@ -99,6 +99,7 @@ specs = st.builds(
         st.builds(Overlay, st.sampled_from(["ext4", "xfs", "btrfs"])),
         st.builds(Nilfs2, size=texts),
         st.builds(Tmpfs, size=texts),
+        st.builds(Zfs, compression=st.sampled_from(["zstd", None])),
     ),
     disk=st.builds(DiskSpec, esp_bytes=st.integers(0), nix_bytes=st.integers(0), root_bytes=st.integers(0)),
     snapshot=st.one_of(st.none(), texts),

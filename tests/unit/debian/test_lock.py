@@ -54,6 +54,12 @@ def test_a_lock_survives_its_file() -> None:
     assert parse_lock(lock().to_json(), PATH) == lock()
 
 
+def test_a_lock_without_modules_says_nothing_of_them() -> None:
+    assert b"modules" not in lock().to_json()
+    built = lock(modules=(pin("zfs-dkms", "2.3"), pin("gcc", "14")))
+    assert parse_lock(built.to_json(), PATH) == dataclasses.replace(built, modules=built.modules[::-1])
+
+
 def test_the_file_has_a_package_and_an_id_a_line_so_that_diffs_are_small() -> None:
     before, after = lock(), lock(packages=(pin("curl", "9"), pin("less", "668-1")), users={"root": 0, "ann": 1000})
     changed = set(before.to_json().splitlines()) ^ set(after.to_json().splitlines())

@@ -22,6 +22,7 @@ from anicca.declare import (
     Tmpfs,
     Unit,
     User,
+    Zfs,
 )
 from anicca.declare.check import check_ids
 from anicca.declare.combine import combine
@@ -475,6 +476,18 @@ def test_the_limits_of_nilfs2_are_a_warning() -> None:
         "nilfs2 cannot be taken back to a snapshot, nor keep extended attributes: what is written is in memory"
     ]
     assert spec.warnings[0].places[0].line > 0
+
+
+def test_zfs_comes_from_contrib_and_nobody_takes_packages_from_there_unasked() -> None:
+    assert only_fault(Host(name="h", root=Zfs(declared_at=A))) == Fault(
+        message="Zfs: zfs-dkms and zfsutils-linux are in Debian's contrib",
+        places=(A,),
+        hint='take packages from there too: components=["contrib"]',
+    )
+    spec = combine(Host(name="h", root=Zfs(), components=["contrib"]))
+    assert spec.warnings == ()
+    # The tree has nothing of it.
+    assert spec.packages == combine(Host(name="h", root=Tmpfs())).packages
 
 
 def test_keys_and_groups_that_are_of_no_use_are_warnings() -> None:

@@ -323,7 +323,10 @@ def test_each_value_knows_its_places() -> None:
             Host(name="h", root="bcachefs"),  # type: ignore[arg-type]
             "there is no root on bcachefs: Debian 13's kernel has it, but no package of Debian 13 has its tools",
         ),
-        (Host(name="h", root="f2fs"), "root is 'f2fs', not F2fs or Btrfs or Afresh or Overlay or Nilfs2 or Tmpfs"),  # type: ignore[arg-type]
+        (
+            Host(name="h", root="f2fs"),  # type: ignore[arg-type]
+            "root is 'f2fs', not F2fs or Btrfs or Afresh or Overlay or Nilfs2 or Tmpfs or Zfs",
+        ),
         (Host(name="h", disk="8G"), "disk is '8G', not Disk"),  # type: ignore[arg-type]
         (Host(name="h", disk=Disk(nix="8 gigs")), "disk.nix is '8 gigs', not a size such as '512M' or '8G'"),
         (Host(name="h", persist=[Persist("/var/x", mode=force("x"))]), "Persist: mode is 'x', not a number"),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from anicca.declare import Afresh, Btrfs, F2fs, File, Host, Nilfs2, Overlay, Part, Tmpfs
+from anicca.declare import Afresh, Btrfs, F2fs, File, Host, Nilfs2, Overlay, Part, Tmpfs, Zfs
 from anicca.declare.base import base
 from anicca.declare.location import here
 from anicca.declare.root import F2fsCompression, Root
@@ -61,6 +61,8 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         (Overlay(), "noatime", ()),
         (Nilfs2(size="1G"), "size=1G,mode=0755", ()),
         (Tmpfs(size="2G"), "size=2G,mode=0755", ()),
+        (Zfs(), "noatime", ("-O", "compression=lz4")),
+        (Zfs(compression=None), "noatime", ("-O", "compression=off")),
     ],
 )
 def test_each_root_knows_its_options(root: Root, mount: str, mkfs: tuple[str, ...]) -> None:

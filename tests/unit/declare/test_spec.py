@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anicca.declare.root import F2fs, Tmpfs
+from anicca.declare.root import F2fs, Tmpfs, Zfs
 from anicca.declare.spec import (
     DirectorySpec,
     DiskSpec,
@@ -100,7 +100,8 @@ def test_the_resolution_key_depends_on_what_apt_is_asked_and_on_nothing_else() -
             replace(SPEC, components=("main", "non-free")),
             replace(SPEC, release="forky"),
             replace(SPEC, architecture="arm64"),
+            replace(SPEC, root=Zfs()),
         )
     }
-    assert len(others) == 6
+    assert len(others) == 7
     assert key not in others

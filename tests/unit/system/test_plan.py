@@ -102,6 +102,21 @@ def test_the_initrd_has_nothing_of_the_host() -> None:
     assert "unmistakable" not in text
 
 
+def test_a_module_is_in_the_initrd_alone_and_is_not_built_again_for_a_later_lock() -> None:
+    modules = (pin("linux-headers-6.12.118+deb13-amd64"), pin("linux-headers-6.12.118+deb13-common"), pin("zfs-dkms"))
+    lock = dataclasses.replace(LOCK, modules=modules)
+    assert changed(SPEC, lock) == ["initrd", "system"]
+
+    def built(lock: Lock) -> list[str]:
+        inputs = [step for step in plan_system(SPEC, lock).initrd.inputs if step.drv.name.startswith("zfs-")]
+        assert [step.drv.name for step in inputs] == ["zfs-6.12.118+deb13-amd64"]
+        return [str(step.out) for step in inputs]
+
+    later = dataclasses.replace(lock, epoch=lock.epoch + 1, packages=(*lock.packages, pin("less")))
+    assert built(later) == built(lock)
+    assert built(dataclasses.replace(lock, modules=(*modules, pin("gcc")))) != built(lock)
+
+
 def test_the_kernel_is_told_the_promises() -> None:
     words = parameters(SPEC)
     assert "rw" in words

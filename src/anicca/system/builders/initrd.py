@@ -1,8 +1,8 @@
 """Make the initrd: the tree's own dracut, in a chroot of the tree, with our module and nothing of this machine.
 
 Environment: `out`, `tree`, `idsPath`, `module` (the folder of our dracut module), `dracutPath`
-(JSON: its arguments, its environment), `SOURCE_DATE_EPOCH`,
-`NIX_BUILD_TOP`. `out` gets `initrd` and `version`, the kernel's.
+(JSON: its arguments, its environment), `modules` (kernel modules and programs that the tree has not; may be missing),
+`SOURCE_DATE_EPOCH`, `NIX_BUILD_TOP`. `out` gets `initrd` and `version`, the kernel's.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LEFT_OUT = (
 """Nothing of these goes into an initrd; copying them would only take time."""
 KEPT = ("/usr", "/etc", "/bin", "/lib", "/lib64", "/sbin", "/var", "/tmp")  # noqa: S108
 KERNEL_VERSION = "@KERNEL@"
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"}
 MOUNTS = (("proc", "/proc"), ("dev", "/dev"))
 
 
@@ -48,6 +49,9 @@ def main() -> None:
     )
     manifest.copy_out(entries, str(root), Ids.read(Path(os.environ["idsPath"])))
     shutil.copytree(os.environ["module"], root / "usr/lib/dracut/modules.d/90anicca", copy_function=copy_module_file)
+    if "modules" in os.environ:
+        lay_over(Path(os.environ["modules"]), root)
+        subprocess.run(["chroot", root, "depmod", kernels[0]], check=True, env=ENVIRONMENT)
     for name, target in MOUNTS:
         (root / name).mkdir(exist_ok=True)
         subprocess.run(["mount", "--rbind", target, root / name], check=True)
@@ -61,6 +65,16 @@ def main() -> None:
     out.mkdir()
     shutil.copyfile(root / "initrd", out / "initrd")
     (out / "version").write_text(kernels[0] + "\n")
+
+
+def lay_over(source: Path, root: Path) -> None:
+    """Copy what the tree has not: libraries that it has are its own."""
+    for path in sorted(source.rglob("*")):
+        target = root / path.relative_to(source)
+        if path.is_dir():
+            target.mkdir(exist_ok=True)
+        elif not target.exists():
+            shutil.copy(path, target)
 
 
 def copy_module_file(source: str, target: str) -> None:

@@ -24,6 +24,10 @@ installkernel() {
     hostonly='' instmods f2fs ext4 btrfs xfs nilfs2 vfat nls_ascii nls_cp437 erofs overlay loop \
         dm-mod dm-crypt raid0 raid1 raid456 \
         crc32c crc32c-intel crc32 crc32-pclmul crc32c_generic libcrc32c autofs4 dmi-sysfs
+    # Of no Debian kernel, but built for hosts with such a root.
+    if modinfo -k "$kernel" zfs &> /dev/null; then
+        hostonly='' instmods zfs
+    fi
     # Modules load faster from one compressed archive than each from its own.
     if [[ -n $(type -P xz) ]]; then
         find "$initdir/usr/lib/modules/" -name '*.ko.xz' -exec xz --decompress --force {} +
@@ -71,8 +75,10 @@ install() {
     inst_multiple busybox mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
         tail sha256sum sh e2fsck mkfs.f2fs
     # Of other filesystems, what the tree has.
-    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs mkfs.nilfs2 mkcp blkdiscard
-    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh backend_overlay backend_nilfs2; do
+    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs mkfs.nilfs2 mkcp blkdiscard zpool zfs mount.zfs
+    [[ -z $(type -P zpool) ]] || inst_libdir_file "libgcc_s.so*" # its threads end by it
+    for name in common backend_f2fs backend_tmpfs backend_btrfs backend_afresh backend_overlay backend_nilfs2 \
+        backend_zfs; do
         inst_simple "$moddir/$name.sh" "/usr/lib/anicca/$name.sh"
     done
     for name in guard nix layout digest stop; do
