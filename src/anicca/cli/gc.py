@@ -79,7 +79,9 @@ def gc(
             context.print(record, "\n".join(filter(None, (sentences(plan), text))))
             return
         apply(plan, host)
-        collected = store_gc.collect(host.store, report=context.report)
+    # That takes longest, and whoever changes the host meanwhile need not wait: they keep what they need.
+    with context.open_store() as store:
+        collected = store_gc.collect(store, report=context.report)
     record = {
         "plan": [record_of(step) for step in plan],
         "objects": [str(path) for path in collected.paths],
