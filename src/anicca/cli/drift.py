@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from anicca.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anicca.cli.context import Context
     from anicca.drift.findings import Findings
     from anicca.drift.remote import Host
 
 DRIFT, NOT_SEEN = 4, 1
+PIECES = 1000
+"""So many pieces of text are printed at once."""
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
@@ -85,16 +91,44 @@ def show(context: Context, findings: Findings, *, everything: bool = False, summ
     from anicca.drift.findings import to_record  # noqa: PLC0415
     from anicca.drift.report import render  # noqa: PLC0415
 
-    record = to_record(findings)
-    if summary:
-        for part in ("drift", "unread", "explained"):
-            counts: dict[str, int] = {}
-            for one in record[part]:
-                counts[one["class"]] = counts.get(one["class"], 0) + 1
-            record[part] = counts
-    text = "" if context.json else "\n".join(render(findings, everything=everything, summary=summary))
-    context.print(record, text)
+    if context.json:
+        print_pieces(json_pieces(to_record(findings, summary=summary)))
+    else:
+        print_pieces(f"{line}\n" for line in render(findings, everything=everything, summary=summary))
     if findings.drift:
         sys.exit(DRIFT)
     if findings.unread or findings.unseen:
         sys.exit(NOT_SEEN)
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """Print text that may be too long to be held."""
+    rest = iter(pieces)
+    while some := "".join(itertools.islice(rest, PIECES)):
+        click.echo(some, nl=False)
+
+
+def json_pieces(record: dict[str, Any]) -> Iterator[str]:
+    """A record as `Context.print` prints it, in pieces: iterators in it are lists that may be too long to be held."""
+    import json  # noqa: PLC0415 (where asked for)
+
+    def text(value: Any, depth: int) -> str:
+        return json.dumps(value, indent=2, sort_keys=True).replace("\n", "\n" + "  " * depth)
+
+    def pieces(value: Any, depth: int) -> Iterator[str]:
+        inside = "\n" + "  " * (depth + 1)
+        if isinstance(value, dict) and value:
+            for number, name in enumerate(sorted(value)):
+                yield f"{',' if number else '{'}{inside}{json.dumps(name)}: "
+                yield from pieces(value[name], depth + 1)
+            yield "\n" + "  " * depth + "}"
+        elif isinstance(value, Iterator):
+            number = -1
+            for number, one in enumerate(value):
+                yield f"{',' if number else '['}{inside}{text(one, depth + 1)}"
+            yield "[]" if number < 0 else "\n" + "  " * depth + "]"
+        else:
+            yield text(value, depth)
+
+    yield from pieces(record, 0)
+    yield "\n"

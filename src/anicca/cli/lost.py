@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from anicca.cli.drift import DIRECTORY
+from anicca.cli.drift import DIRECTORY, json_pieces, print_pieces
 from anicca.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def lost(
         context.print([one._asdict() for one in boots], "\n".join(_boots(boots)))
         return
     found = read_lost(top, find_boot(boots, boot))
-    context.print(_record(found), "\n".join(_lines(found, summary=summary, everything=everything)))
+    if context.json:
+        print_pieces(json_pieces(_record(found)))
+    else:
+        print_pieces(f"{line}\n" for line in _lines(found, summary=summary, everything=everything))
 
 
 def _remember(context: Context, top: Path) -> None:
@@ -84,6 +88,7 @@ def _record(found: Lost) -> dict[str, Any]:
     return {
         "boot": found.boot._asdict(),
         "findings": to_record(found.findings),
+        "more": found.more,
         "saved": sorted(os.fsdecode(path).encode("utf-8", "replace").decode() for path in found.saved),
         "not_saved": found.not_saved,
     }
@@ -93,10 +98,12 @@ def _lines(found: Lost, *, summary: bool, everything: bool) -> Iterator[str]:
     from anicca.cli.render import size_text  # noqa: PLC0415
     from anicca.drift.report import render, show  # noqa: PLC0415
 
-    paths = len({one.drift.path for one in found.findings.drift})
+    paths = found.findings.drift.count.paths + found.more
     noun = "path" if paths == 1 else "paths"
     yield f"boot {found.boot.name}, until {_moment(found.boot.ended)}: {paths} {noun} forgotten"
-    yield from render(found.findings, everything=everything, summary=summary)[1:]
+    yield from itertools.islice(render(found.findings, everything=everything, summary=summary), 1, None)
+    if found.more:
+        yield f"and {found.more} more, whose names were not kept"
     size = sum(one.size_bytes for one in found.saved.values())
     yield ""
     yield f"anicca rescue has {len(found.saved)} files, {size_text(size)}" + ("" if not found.saved else ":")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anicca.cli.context import Context
+    from anicca.drift.inside import Root
     from anicca.drift.pages import PastBoot
     from anicca.roots.facts import GuardFacts
 
@@ -43,7 +44,7 @@ def report(context: Context, *, output: Path, root: Path | None, one_file_system
     inside = Root(os.fsencode(top))
     findings = examine(top, cross_mounts=not one_file_system, report=context.report)
     running = os.fsdecode(inside.real(system.CURRENT)) if inside.exists(system.CURRENT) else ""
-    guard = _guard(inside.read_if_there(GUARD))
+    guard = _guard(inside)
     page = Page(facts_of(os.fsencode(top)), findings, running, guard, tuple(_boots(top) if running else ()))
     text = render(page)
     fs.write_atomic(output, text.encode("utf-8", "replace"), mode=0o600)
@@ -51,13 +52,15 @@ def report(context: Context, *, output: Path, root: Path | None, one_file_system
     context.print(record, str(output))
 
 
-def _guard(text: bytes) -> GuardFacts | None:
+def _guard(root: Root) -> GuardFacts | str | None:
+    """What the guard said of this boot, or why that cannot be read; None where there is no guard."""
     from anicca.roots.facts import parse_facts  # noqa: PLC0415
 
     try:
-        return parse_facts(text) if text else None
-    except ValueError:
-        return None
+        text = root.read_if_there(GUARD)
+        return parse_facts(text) if text or root.exists(GUARD) else None
+    except (OSError, ValueError) as error:
+        return f"{os.fsdecode(GUARD)} cannot be read: {error}"
 
 
 def _boots(top: Path) -> Iterator[PastBoot]:
@@ -71,6 +74,6 @@ def _boots(top: Path) -> Iterator[PastBoot]:
         except AniccaError:
             yield PastBoot(boot.name, boot.ended, None)
             continue
-        paths = {one.drift.path for one in found.findings.drift}
-        suspicious = {one.drift.path for one in found.findings.drift if one.judgement.name == SUSPICIOUS}
-        yield PastBoot(boot.name, boot.ended, len(paths), len(suspicious), found.guard)
+        drift = found.findings.drift
+        paths, suspicious = drift.count.paths + found.more, drift.of(SUSPICIOUS).count.paths
+        yield PastBoot(boot.name, boot.ended, paths, suspicious, found.guard)

@@ -170,9 +170,7 @@ def _states(top: Path) -> Iterator[tuple[Entry, bytes]]:
     leaders: dict[tuple[int, int], bytes] = {}
     place = os.fsencode(top)
     if top.is_dir() and not top.is_symlink():
-        entries: Iterator[Entry] = iter(
-            Scan(place, Options(want=lambda _path: "sha256", cross_mounts=False, polite=True))
-        )
+        entries: Iterator[Entry] = iter(Scan(place, Options(want="sha256", cross_mounts=False, polite=True)))
     else:
         directory, name = os.path.split(place)
         found = look_at(directory, b"/" + name, "sha256")

@@ -83,7 +83,10 @@ def compare(
 def compare_lines(
     expectation: Expectation, before: Iterable[bytes], after: Iterable[bytes], around: Around, tally: Tally
 ) -> Iterator[Drift]:
-    """The same of two states as lines; the expectation's entries are not looked at. Raises `ValueError`, `KeyError`."""
+    """The same of two states as lines, in pieces; the expectation's entries are not looked at.
+
+    Raises `ValueError` and `KeyError`.
+    """
     one = _Pass(expectation, around, tally)
 
     def same(line: bytes) -> None:

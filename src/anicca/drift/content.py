@@ -11,14 +11,11 @@ import errno
 import hashlib
 import os
 import struct
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anicca.drift.entry import CHANGING, UNREAD
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SAME_AS = "same as "
 """Before the path of a file, instead of an algorithm: whether it has the same content, byte for byte."""
@@ -28,7 +25,9 @@ BLOCK_BYTES = 1 << 16
 ZEROS = bytes(BLOCK_BYTES)
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 TRIES = 2
-_identity = attrgetter("st_ino", "st_dev", "st_size", "st_mtime_ns", "st_ctime_ns")
+HASHES: dict[str, Any] = {"md5": partial(hashlib.md5, usedforsecurity=False), "sha256": hashlib.sha256}
+"""The short way to these: `hashlib.new` takes six times as long, as long as it takes to read a small file."""
+_changes = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 """As long as these are the same, the content is."""
 
 
@@ -68,17 +67,15 @@ def digest_of(fd: int, seen: os.stat_result, algorithm: str) -> tuple[str, str, 
         else:
             found = f"{algorithm}:{_whole(fd, algorithm, size)}"
         after = os.fstat(fd)
-        if _identity(after) == _identity(seen):
+        if _changes(after) == _changes(seen):
             return found, "", after
         seen = after
         os.lseek(fd, 0, os.SEEK_SET)
     return "", CHANGING, seen
 
 
-@cache
-def _hash(algorithm: str) -> Callable[..., Any]:
-    """The short way to a hash of a name: `hashlib.new` takes six times as long, as long as reading a small file."""
-    return partial(getattr(hashlib, algorithm, partial(hashlib.new, algorithm)), usedforsecurity=False)
+def _hash(algorithm: str) -> Any:
+    return HASHES.get(algorithm) or partial(hashlib.new, algorithm, usedforsecurity=False)
 
 
 def _compared(fd: int, size: int, wanted: str) -> str:

@@ -7,6 +7,7 @@ where the mount is what it should be, so that costs little, and shows it where i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import stat
@@ -20,8 +21,9 @@ from anicca.drift.compare import CONTENT, REMOVED, UNREADABLE, Drift, Tally, com
 from anicca.drift.content import wanted_digest
 from anicca.drift.entry import kind_of
 from anicca.drift.expect import Expectation, Expected, in_order
-from anicca.drift.findings import Finding, Findings, seen_around
+from anicca.drift.findings import Findings, seen_around
 from anicca.drift.inside import Root
+from anicca.drift.pile import Finding, Pile
 from anicca.drift.pool import Pool
 from anicca.drift.rules import SUSPICIOUS, Judgement
 from anicca.drift.scan import Options, Scan
@@ -60,7 +62,7 @@ def examine_deep(
         )
     path = StorePath.parse(os.fsdecode(current))
     objects = sorted(store.infos(store.closure([path])).values(), key=lambda info: -info.nar_size)
-    found = [*shallow.found, *_damaged(store, objects, report, workers or os.cpu_count() or 1)]
+    found = Pile(itertools.chain(shallow.found, _damaged(store, objects, report, workers or os.cpu_count() or 1)))
     entries, declared = shallow.entries, shallow.declared
     size = shallow.size_bytes + sum(one.nar_size for one in objects)
     for directory in MOUNTED:
@@ -69,11 +71,12 @@ def examine_deep(
         expected = _expected(top, current, directory)
         scan = _scan(top, directory, expected, workers)
         report(events.Started(task=task))
-        found += _compared(directory, expected, scan, tally)
+        for one in _compared(directory, expected, scan, tally):
+            found.add(one)
         report(events.Finished(task=task, note=f"{tally.entries} paths"))
         entries, declared = entries + tally.entries, declared + tally.expected
     against = f"{shallow.against}, its {len(objects)} store objects, /usr and /etc"
-    return shallow._replace(against=against, found=tuple(found), entries=entries, size_bytes=size, declared=declared)
+    return shallow._replace(against=against, found=found, entries=entries, size_bytes=size, declared=declared)
 
 
 def _damaged(store: LocalStore, objects: Sequence[PathInfo], report: Report, workers: int) -> Iterator[Finding]:

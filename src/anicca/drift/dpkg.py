@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anicca.drift import records
 from anicca.drift.entry import join, parent
-from anicca.drift.expect import Expectation, Expected, in_order
+from anicca.drift.expect import ANY_MODE, Expectation, Expected, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from anicca.drift.entry import Xattrs
     from anicca.drift.inside import Root
+
+    _Policy = tuple[int | None, int, int | None, int | None, Xattrs | None, tuple[str, ...]]
 
 DATABASE = b"/var/lib/dpkg"
 INFO = DATABASE + b"/info"
@@ -70,6 +73,8 @@ CAPABLE = frozenset(
 """Which of Debian's packages give a program capabilities in their maintainer scripts."""
 LABELS = ("security.evm", "security.ima", "security.selinux")
 SETGID_DIRECTORIES = (b"/usr/local/",)
+FILE, DIRECTORY, DIRECTORY_OR_LINK = ("file",), ("directory",), ("directory", "symlink")
+NO_POLICY: _Policy = (None, ANY_MODE, None, None, None, ())
 NEW_CONFFILE = "newconffile"
 """In place of a sum, while a package is half configured."""
 
@@ -168,7 +173,7 @@ class _Reading:
             self._with_children.add(parent(path))
         before = self._brought.get(path)
         if before is not None and not md5:
-            self._brought[path] = before._replace(origin="several packages")
+            self._brought[path] = _Brought("several packages", *before[1:])
         else:
             self._brought[path] = _Brought(origin, md5, no_file, optional)
 
@@ -212,28 +217,26 @@ class _Reading:
                 )
 
     def _expected(self, path: bytes, brought: _Brought) -> Expected:
-        digests = (f"md5:{brought.md5}",) if brought.md5 and brought.md5 != NEW_CONFFILE else ()
+        origin, md5, no_file, optional = brought
+        digests = (f"md5:{md5}",) if md5 and md5 != NEW_CONFFILE else ()
         kinds: tuple[str, ...] = ()
         targets: tuple[bytes, ...] = ()
-        if brought.md5:
-            kinds = ("file",)
-        elif brought.no_file:
-            kinds = ("directory", "symlink")
+        if md5:
+            kinds = FILE
+        elif no_file:
+            kinds = DIRECTORY_OR_LINK
         if path in self._with_children and not digests:
-            kinds = ("directory",)
+            kinds = DIRECTORY
         if path in MERGED:
-            kinds, targets = ("directory", "symlink"), (b"usr" + path, b"/usr" + path)
+            kinds, targets = DIRECTORY_OR_LINK, (b"usr" + path, b"/usr" + path)
         if path in MOVED:
-            kinds, targets = ("directory", "symlink"), (MOVED[path],)
-        found = Expected(
-            path=path,
-            origin=brought.origin,
-            kinds=kinds,
-            targets=targets,
-            digests=digests,
-            optional=brought.optional or path.startswith(VOLATILE) or self._excluded(path),
+            kinds, targets = DIRECTORY_OR_LINK, (MOVED[path],)
+        optional = optional or path.startswith(VOLATILE) or (bool(self._excludes) and self._excluded(path))
+        mode, mask, uid, gid, xattrs, others = _policy(path) if path.startswith(b"/usr/") else NO_POLICY
+        # All at once: there is one for each path of all packages.
+        return Expected(
+            path, origin, kinds, mode, mask, uid, gid, None, None, targets, xattrs, others, digests, optional=optional
         )
-        return _by_policy(found) if path.startswith(b"/usr/") else found
 
     @staticmethod
     def _number(name: str, names: dict[str, int]) -> int | None:
@@ -319,13 +322,12 @@ class _Reading:
                     self._link(line, targets, f"enablement of {unit.decode('utf-8', 'replace')}", optional=False)
 
 
-def _by_policy(wanted: Expected) -> Expected:
-    """What Debian's policy says of packages' files in /usr."""
-    path = wanted.path
+def _policy(path: bytes) -> _Policy:
+    """What Debian's policy says of packages' files in /usr: mode and mask, owner, group, attributes and others."""
     if path.startswith(SETGID_DIRECTORIES) or path in OTHERS:
-        return wanted
+        return NO_POLICY
     bits = SET_ID.get(path, 0)
     gid = None if bits & 0o2000 else 0
     if path in CAPABLE:
-        return wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=gid)
-    return wanted._replace(mode=0, mask=POLICY_MASK & ~bits, uid=0, gid=gid, xattrs=(), other_xattrs=LABELS)
+        return 0, POLICY_MASK & ~bits, 0, gid, None, ()
+    return 0, POLICY_MASK & ~bits, 0, gid, (), LABELS

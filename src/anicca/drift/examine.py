@@ -9,8 +9,9 @@ from anicca import events
 from anicca.drift.baseline import expectation_of, read_lines, save
 from anicca.drift.compare import Around, Tally, compare_lines
 from anicca.drift.facts import STATUS, differences, expectation_for, facts_of
-from anicca.drift.findings import judged, look, of_the_system, only, seen_around
+from anicca.drift.findings import Look, judged, of_the_system, only, seen_around
 from anicca.drift.inside import Root
+from anicca.drift.pile import Pile
 from anicca.drift.remote import look_there, scan_there
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT
@@ -43,7 +44,10 @@ def examine(root: Path, *, cross_mounts: bool = True, report: Report = events.ig
     task = f"look at {root}"
     options = Options(cross_mounts=cross_mounts, polite=True)
     try:
-        findings = look(top, expectation_for(top), options, ready=lambda: report(events.Started(task=task)))
+        look = Look(top, expectation_for(top), options)
+        # After the processes were made: it may show itself by a thread.
+        report(events.Started(task=task))
+        findings = look.summed(Pile(look))
     except (OSError, ValueError, KeyError) as error:
         raise AniccaError(f"{root}: cannot be looked at: {error}") from error
     report(events.Finished(task=task, note=f"{findings.entries} paths"))
@@ -55,7 +59,7 @@ def with_writers(findings: Findings, root: Root) -> Findings:
     if not findings.found:
         return findings
     writers = read_writers(root) if root.top == b"" else users_alone(root)
-    found = tuple(one._replace(by=writers.of(one.drift.path, one.drift.uid)) for one in findings.found)
+    found = Pile(one._replace(by=writers.of(one.drift.path, one.drift.uid)) for one in findings.found)
     return findings._replace(found=found)
 
 
@@ -88,14 +92,16 @@ def see(
     else:
         top = os.fsencode(root)
         facts = facts_of(top)
-        options = Options(want=lambda _path: "sha256", cross_mounts=cross_mounts, beneath=beneath, polite=True)
+        options = Options(want="sha256", cross_mounts=cross_mounts, beneath=beneath, polite=True)
+        try:
+            belongs = of_the_system(Root(top)) if system_only else None
+        except (ValueError, KeyError) as error:
+            raise AniccaError(f"{root}: {error}") from error
+        # Last: from here on there are processes that somebody must end.
         scan = Scan(top, options)
         around, blobs = seen_around(scan), scan.blobs()
-        if system_only:
-            try:
-                blobs = only(of_the_system(Root(top)), blobs)
-            except (ValueError, KeyError) as error:
-                raise AniccaError(f"{root}: {error}") from error
+        if belongs is not None:
+            blobs = only(belongs, blobs)
     return facts, around, told(blobs, f"read {name}", report)
 
 
@@ -139,7 +145,7 @@ def compare_to_baseline(
     """Everything about a root that is not as a baseline has it. Raises `AniccaError`."""
     try:
         facts, around, blobs = see(root, host, cross_mounts=cross_mounts, report=report)
-        findings = _weighed(baseline, (line for _, lines in blobs for line in lines.split(b"\n")[:-1]), around)
+        findings = _weighed(baseline, (lines for _, lines in blobs), around)
     except OSError as error:
         raise AniccaError(f"{root}: {error.strerror or error}") from error
     return findings._replace(notes=(*findings.notes, *differences(baseline.facts, facts)))
@@ -156,7 +162,7 @@ def _weighed(before: Baseline, after: Iterable[bytes], around: Around) -> Findin
     expectation, tally = expectation_of(before), Tally()
     try:
         found = compare_lines(expectation, read_lines(before), after, around, tally)
-        return judged(expectation, found, tally, set(), sees_beneath=around.sees_beneath)
+        return judged(expectation, found, tally, around)
     except (KeyError, ValueError, TypeError) as error:
         raise RefusedError(f"{before.path}: a line of it, or of what it is compared to, is no entry") from error
 

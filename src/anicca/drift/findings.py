@@ -5,32 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anicca.drift.compare import ADDED, CHANGED_WHILE_READ, UNREADABLE, Around, Drift, Tally, compare
+from anicca.drift.compare import ADDED, Around, Drift, Tally, compare
 from anicca.drift.content import wanted_digest
 from anicca.drift.entry import is_below
 from anicca.drift.lines import from_line, get_path, put_path
+from anicca.drift.pile import DRIFT, EXPLAINED, PARTS, UNREAD, Finding, Part, Pile
 from anicca.drift.rules import RULES, Judgement, judge
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT, ELSEWHERE, read_expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
     from anicca.drift.entry import Entry
     from anicca.drift.expect import Expectation
     from anicca.drift.inside import Root
     from anicca.drift.scan import Blob
-
-NOT_SEEN = (UNREADABLE, CHANGED_WHILE_READ)
-"""Kinds that say that nothing can be said."""
-
-
-class Finding(NamedTuple):
-    """A difference, what it means, and who wrote it where that can be known."""
-
-    drift: Drift
-    judgement: Judgement
-    by: str = ""
 
 
 class Findings(NamedTuple):
@@ -40,7 +30,7 @@ class Findings(NamedTuple):
     """
 
     against: str
-    found: tuple[Finding, ...]
+    found: Pile
     entries: int
     size_bytes: int
     declared: int
@@ -49,39 +39,53 @@ class Findings(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @property
-    def drift(self) -> list[Finding]:
+    def drift(self) -> Part:
         """What nobody declared or explained, and that it is there was seen."""
-        return [one for one in self.found if not one.judgement.expected and one.drift.kind not in NOT_SEEN]
+        return Part(self.found, DRIFT)
 
     @property
-    def unread(self) -> list[Finding]:
+    def unread(self) -> Part:
         """What could not be read, or changed while it was read."""
-        return [one for one in self.found if one.drift.kind in NOT_SEEN]
+        return Part(self.found, UNREAD)
 
     @property
-    def explained(self) -> list[Finding]:
+    def explained(self) -> Part:
         """What Debian's own scripts, or the system while it runs, make on every host."""
-        return [one for one in self.found if one.judgement.expected and one.drift.kind not in NOT_SEEN]
+        return Part(self.found, EXPLAINED)
 
 
-def look(
-    root: bytes, expectation: Expectation, options: Options | None = None, *, ready: Callable[[], None] | None = None
-) -> Findings:
-    """Scan a root and compare; of content, only that is read of which a digest is expected. Raises `OSError`.
+class Look:
+    """One look at a root; its findings come once, what they rest on when they are through. Raises `OSError`.
 
-    `ready` is called when it has made all its processes: from then on there may be threads.
+    Of content, only that is read of which a digest is expected. Processes are made with it: from then on there may be
+    threads.
     """
-    entries = list(expectation.entries)
-    wanted = {one.path: wanted_digest(one.digests) for one in entries if one.digests}
-    declared = {one.path for one in entries}
-    # What is mounted where the system says is the system's own business, not the root's.
-    options = (options or Options())._replace(want=lambda path: wanted.get(path, ""), leave=expectation.mounts)
-    scan = Scan(root, options)
-    if ready is not None:
-        ready()
-    tally, around = Tally(), seen_around(scan)
-    found = compare(expectation._replace(entries=entries), scan, around, tally)
-    return judged(expectation, found, tally, declared, sees_beneath=around.sees_beneath)
+
+    def __init__(self, root: bytes, expectation: Expectation, options: Options | None = None) -> None:
+        self._entries = {one.path: one for one in expectation.entries}
+        self._expectation = expectation._replace(entries=self._entries.values())
+        # What is mounted where the system says is the system's own business, not the root's.
+        self._scan = Scan(root, (options or Options())._replace(want=self._want, leave=expectation.mounts))
+        self._around = seen_around(self._scan)
+        self._tally = Tally()
+
+    def _want(self, path: bytes) -> str:
+        wanted = self._entries.get(path)
+        return wanted_digest(wanted.digests) if wanted is not None else ""
+
+    def __iter__(self) -> Iterator[Finding]:
+        found = compare(self._expectation, self._scan, self._around, self._tally)
+        return judge_all(self._expectation, found, self._entries)
+
+    def summed(self, found: Pile) -> Findings:
+        """All of it."""
+        return sum_up(self._expectation, found, self._tally, self._around)
+
+
+def look(root: bytes, expectation: Expectation, options: Options | None = None) -> Findings:
+    """Scan a root and compare. Raises `OSError`."""
+    one = Look(root, expectation, options)
+    return one.summed(Pile(one))
 
 
 def seen_around(scan: Scan) -> Around:
@@ -89,7 +93,7 @@ def seen_around(scan: Scan) -> Around:
     return Around(tuple(scan.mounts), tuple(mount.path for mount in scan.visited), scan.sees_beneath)
 
 
-def declares_in(declared: set[bytes]) -> Callable[[bytes], bool]:
+def declares_in(declared: Container[bytes]) -> Callable[[bytes], bool]:
     """Whether a path is declared. /lib and its like are links into /usr on every Debian since 12."""
     return lambda path: path in declared or b"/usr" + path in declared
 
@@ -123,59 +127,69 @@ def only(belongs: Callable[[Entry], bool], blobs: Iterable[Blob]) -> Iterator[Bl
         yield b"".join(state + b"\n" for state, _ in kept), b"".join(line + b"\n" for _, line in kept)
 
 
-def judged(expectation: Expectation, found: Any, tally: Tally, declared: set[bytes], *, sees_beneath: bool) -> Findings:
-    """The findings of a comparison. Explanations hold only for expectations that have them (dpkg's, a system's)."""
+def judged(expectation: Expectation, found: Iterable[Drift], tally: Tally, around: Around) -> Findings:
+    """The findings of a comparison with what is declared nowhere else."""
+    return sum_up(expectation, Pile(judge_all(expectation, found)), tally, around)
+
+
+def judge_all(expectation: Expectation, found: Iterable[Drift], declared: Container[bytes] = ()) -> Iterator[Finding]:
+    """Each difference with its class. Explanations hold only for expectations that have them (dpkg's, a system's)."""
     declares = declares_in(declared)
     rules = (*expectation.own_rules, *RULES)
-    findings = []
     for drift in found:
         judgement = judge(drift, declares, rules=rules)
         if judgement.expected and not expectation.rules:
             judgement = judge(drift, declares, rules=rules, explained=False)
-        findings.append(Finding(drift, judgement))
+        yield Finding(drift, judgement)
+
+
+def sum_up(expectation: Expectation, found: Pile, tally: Tally, around: Around) -> Findings:
+    """The findings, and what was counted while they were found."""
     return Findings(
         against=expectation.name,
-        found=tuple(findings),
+        found=found,
         entries=tally.entries,
         size_bytes=tally.size_bytes,
         declared=tally.expected,
         unseen=tally.unseen,
-        sees_beneath=sees_beneath,
+        sees_beneath=around.sees_beneath,
         notes=expectation.notes,
     )
 
 
-def to_record(findings: Findings) -> dict[str, Any]:
-    """The findings as JSON has them."""
-    return {
-        "against": findings.against,
-        "entries": findings.entries,
-        "size_bytes": findings.size_bytes,
-        "declared": findings.declared,
-        "unseen": findings.unseen,
-        "sees_beneath": findings.sees_beneath,
-        "notes": list(findings.notes),
-        "drift": [_record(one) for one in findings.drift],
-        "unread": [_record(one) for one in findings.unread],
-        "explained": [_record(one) for one in findings.explained],
-    }
+PLAIN = ("against", "declared", "entries", "notes", "sees_beneath", "size_bytes", "unseen")
+
+
+def to_record(findings: Findings, *, summary: bool = False) -> dict[str, Any]:
+    """The findings as JSON has them, each part an iterator; with `summary`, how many there are of each class."""
+    record = plain_record(findings)
+    for name in PARTS:
+        part: Part = getattr(findings, name)
+        if summary:
+            record[name] = {kind: count.findings for kind, count in part.classes.items()}
+        else:
+            record[name] = map(finding_record, part)
+    return record
 
 
 def from_record(record: dict[str, Any]) -> Findings:
     """What `to_record` made. Raises `KeyError` and `TypeError`."""
-    return Findings(
-        against=record["against"],
-        found=tuple(_finding(one) for part in ("drift", "unread", "explained") for one in record[part]),
-        entries=record["entries"],
-        size_bytes=record["size_bytes"],
-        declared=record["declared"],
-        unseen=record["unseen"],
-        sees_beneath=record["sees_beneath"],
-        notes=tuple(record["notes"]),
-    )
+    return from_plain(record, Pile(finding_of(one) for part in PARTS for one in record[part]))
 
 
-def _record(finding: Finding) -> dict[str, Any]:
+def plain_record(findings: Findings) -> dict[str, Any]:
+    """All but the findings themselves."""
+    return {name: getattr(findings, name) for name in PLAIN}
+
+
+def from_plain(record: dict[str, Any], found: Pile) -> Findings:
+    """What `plain_record` made, with the findings. Raises `KeyError` and `TypeError`."""
+    plain = {name: record[name] for name in PLAIN}
+    return Findings(**{**plain, "notes": tuple(record["notes"])}, found=found)
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """One finding as JSON has it."""
     drift = finding.drift
     record: dict[str, Any] = {
         "kind": drift.kind,
@@ -202,7 +216,8 @@ def _record(finding: Finding) -> dict[str, Any]:
     return record
 
 
-def _finding(record: dict[str, Any]) -> Finding:
+def finding_of(record: dict[str, Any]) -> Finding:
+    """What `finding_record` made. Raises `KeyError` and `TypeError`."""
     plain = ("was", "now", "origin", "note", "digest", "mode", "uid", "gid", "size", "mtime_ns", "hidden")
     drift = Drift(
         path=get_path(record, "path"),

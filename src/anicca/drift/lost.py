@@ -11,6 +11,7 @@ A boot that was cut off has an empty directory: its list is lost with it. docs/i
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import os
 import re
@@ -25,7 +26,8 @@ from anicca.drift import system
 from anicca.drift.area import own, own_place
 from anicca.drift.descent import Descent
 from anicca.drift.entry import is_below, parent
-from anicca.drift.findings import Finding, Findings, from_record, to_record
+from anicca.drift.findings import Findings, from_record, to_record
+from anicca.drift.pile import DRIFT, EXPLAINED, PARTS, Pile
 from anicca.drift.rules import CLASSES, SECRET, matches
 from anicca.errors import AniccaError
 from anicca.roots.facts import from_record as from_guard
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anicca.drift.inside import Root
+    from anicca.drift.pile import Finding
     from anicca.drift.rules import Rule
     from anicca.roots.facts import GuardFacts
 
@@ -44,7 +47,8 @@ SETTINGS = b"/etc/anicca/remember.json"
 DAY = 86400
 SECONDS_FOR_FILES = 45
 """A shutdown does not wait longer for small files."""
-CHUNK_BYTES = 1 << 18
+MOST_LISTED = MOST_FILES = 20_000
+"""So many names, and so many files, are kept of one boot."""
 
 SECRET_NAMES = (
     *("/**/.ssh/id_*", "/**/.ssh/*_key", "/**/*.key", "/**/*.pem", "/**/*.p12", "/**/*.pfx", "/**/*.kdbx"),
@@ -92,8 +96,10 @@ class Lost(NamedTuple):
     saved: dict[bytes, Saved]
     not_saved: dict[str, int]
     """Why files were not kept, and how many."""
-    guard: GuardFacts | None = None
-    """What the guard said of that boot."""
+    guard: GuardFacts | str | None = None
+    """What the guard said of that boot, or why that cannot be read."""
+    more: int = 0
+    """How many paths there were besides, whose names were not kept."""
 
 
 def read_settings(root: Root, rules: Sequence[Rule] = ()) -> Settings | None:
@@ -120,9 +126,13 @@ def plan_files(findings: Findings, settings: Settings, room_bytes: int) -> tuple
     def refuse(why: str) -> None:
         refused[why] = refused.get(why, 0) + 1
 
-    for one in sorted(findings.drift, key=lambda one: (rank.get(one.judgement.name, 99), one.drift.size)):
+    def want(one: Finding) -> tuple[int, int]:
+        return rank.get(one.judgement.name, 99), one.drift.size
+
+    files = (one for one in findings.drift if stat.S_ISREG(one.drift.mode))
+    for one in heapq.nsmallest(MOST_FILES, files, key=want):
         drift = one.drift
-        if not stat.S_ISREG(drift.mode) or drift.path in seen:
+        if drift.path in seen:
             continue
         seen.add(drift.path)
         if drift.hidden or any(is_below(drift.path, top) for top in system.ELSEWHERE):
@@ -139,6 +149,18 @@ def plan_files(findings: Findings, settings: Settings, room_bytes: int) -> tuple
             room_bytes -= drift.size
             chosen.append(one)
     return chosen, refused
+
+
+def plan_list(findings: Findings) -> tuple[Findings, int]:
+    """The findings that are written down, the suspicious first, and how many paths there were besides. Pure."""
+    rank = {name: number for number, name in enumerate(CLASSES)}
+    told = (
+        (rank.get(one.judgement.name, 99), at, one) for at, one in enumerate(findings.found) if one.part != EXPLAINED
+    )
+    chosen = sorted(heapq.nsmallest(MOST_LISTED, told), key=lambda one: one[1])
+    # Digests are of no use without the files, and could give a short secret away.
+    listed = Pile(one._replace(drift=one.drift._replace(digest="")) for _, _, one in chosen)
+    return findings._replace(found=listed), findings.drift.count.paths - listed.counts[DRIFT].paths
 
 
 def remember(top: Path, findings: Findings, settings: Settings, *, boot: str, running: str = "") -> Boot:
@@ -207,14 +229,14 @@ def _save(descent: Descent, path: bytes, target: Path, largest_bytes: int) -> Sa
 def _write_list(
     place: Path, findings: Findings, saved: dict[bytes, Saved], refused: dict[str, int], *, ended: float, running: str
 ) -> None:
-    # Digests are of no use without the files, and could give a short secret away.
-    bare = [one._replace(drift=one.drift._replace(digest="")) for one in findings.found if not one.judgement.expected]
+    listed, more = plan_list(findings)
     record = {
         "anicca-lost": 1,
         "ended": ended,
         "system": running,
         "guard": _guard(place.parents[4]),
-        "findings": to_record(findings._replace(found=tuple(bare))),
+        "findings": {key: list(value) if key in PARTS else value for key, value in to_record(listed).items()},
+        "more": more,
         "saved": [
             {
                 "path": path.hex(),
@@ -231,19 +253,21 @@ def _write_list(
 
 
 def _guard(top: Path) -> Any:
-    """What the guard did at this boot, for the history."""
+    """What the guard did at this boot, for the history; a text is why that cannot be read."""
     try:
         return json.loads((top / "run/anicca/guard.json").read_bytes())
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
 
 
-def _facts(record: Any) -> GuardFacts | None:
-    """What is remembered of the guard; None where nothing is, or nothing that can be read."""
+def _facts(record: Any) -> GuardFacts | str | None:
+    """What is remembered of the guard, or why that cannot be read; None where there was none."""
     try:
-        return from_guard(record) if record else None
-    except ValueError:
-        return None
+        return record if record is None or isinstance(record, str) else from_guard(record)
+    except ValueError as error:
+        return f"cannot be read: {error}"
 
 
 def prune(top: Path, settings: Settings, *, keep: str = "", now: float | None = None) -> list[str]:
@@ -316,7 +340,8 @@ def read_lost(top: Path, boot: Boot) -> Lost:
             )
             for one in record["saved"]
         }
-        return Lost(boot, from_record(record["findings"]), saved, record["not_saved"], _facts(record.get("guard")))
+        found = from_record(record["findings"])
+        return Lost(boot, found, saved, record["not_saved"], _facts(record.get("guard")), record.get("more", 0))
     except FileNotFoundError as error:
         raise AniccaError(
             f"boot {boot.name} ended without a word: the power was cut, or it was reset; what it forgot is not known",

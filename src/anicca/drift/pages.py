@@ -7,6 +7,7 @@ The table, the counts and the history are there without scripts; scripts sort an
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import re
 import stat
@@ -16,29 +17,36 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anicca import __version__
 from anicca.drift.entry import kind_of
-from anicca.drift.report import grouped, show, show_text, size_text
+from anicca.drift.report import by_rank, show, show_text, size_text
 from anicca.drift.rules import CLASSES, EXPECTED, GENERATED, SUSPICIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from anicca.drift.findings import Finding, Findings
+    from anicca.drift.findings import Findings
+    from anicca.drift.pile import Finding, Part
     from anicca.roots.facts import GuardFacts
 
 SHOWN = [name for name in CLASSES if name not in (EXPECTED, GENERATED)]
 COLOURS = [name.split(" ", maxsplit=1)[0] for name in SHOWN]
 """The names of the style's colours, in the order of the classes."""
 MOST_ROWS = 2000
+MOST_LEAVES = 20_000
+"""So many places the map has at most; the deepest are put together."""
+MOST_DEPTH = 10_000
 
 
 class PastBoot(NamedTuple):
-    """A boot that is over: when it ended and how much it forgot (None: it was cut off), and what its guard said."""
+    """A boot that is over: when it ended and how much it forgot (None: it was cut off).
+
+    And what its guard said, or why that cannot be read (None: it had none).
+    """
 
     name: str
     ended: float | None
     paths: int | None
     suspicious: int = 0
-    guard: GuardFacts | None = None
+    guard: GuardFacts | str | None = None
 
 
 class Page(NamedTuple):
@@ -47,14 +55,14 @@ class Page(NamedTuple):
     facts: dict[str, str]
     findings: Findings
     system: str = ""
-    guard: GuardFacts | None = None
+    guard: GuardFacts | str | None = None
     boots: tuple[PastBoot, ...] = ()
 
 
 def render(page: Page) -> str:
     """The page as HTML."""
     drift = page.findings.drift
-    rows = [one for _, group in grouped(drift) for one in group]
+    rows = [one for name in by_rank(drift.classes) for one in itertools.islice(drift.of(name), MOST_ROWS)]
     host = page.facts.get("host") or page.facts.get("root", "")
     parts = {
         "TITLE": escape(f"{show_text(host)}: {_verdict(page)[0]}"),
@@ -65,14 +73,14 @@ def render(page: Page) -> str:
         "TILES": "\n".join(_tiles(page)),
         "CLASSES": _classes(drift),
         "FILTERS": _filters(drift),
-        "TABLE": _table(rows),
+        "TABLE": _table(rows[:MOST_ROWS], len(drift) - MOST_ROWS),
         "UNREAD": _unread(page.findings),
         "EXPLAINED": _explained(page.findings),
         "HISTORY": _history(page.boots),
         "GUARD": _guard(page),
         "VERSION": escape(__version__),
         "MADE": escape(page.facts.get("made", "")),
-        "DATA": _data(rows),
+        "DATA": _data(drift),
         "STYLE": _part("page.css"),
         "SCRIPT": _part("page.js"),
     }
@@ -84,17 +92,12 @@ def _part(name: str) -> str:
     return (files("anicca.drift") / "page" / name).read_text("utf-8").strip()
 
 
-def _paths(found: Sequence[Finding]) -> int:
-    return len({one.drift.path for one in found})
-
-
 def _verdict(page: Page) -> tuple[str, str]:
     drift = page.findings.drift
     if not drift:
         unseen = page.findings.unread or page.findings.unseen
         return ("No drift in what could be seen" if unseen else "No drift"), "good"
-    suspicious = _paths([one for one in drift if one.judgement.name == SUSPICIOUS])
-    paths = _paths(drift)
+    suspicious, paths = drift.of(SUSPICIOUS).count.paths, drift.count.paths
     what = f"{paths:,} path{'s' if paths > 1 else ''} nobody declared"
     return what + (f", {suspicious:,} suspicious" if suspicious else ""), "bad" if suspicious else "plain"
 
@@ -108,14 +111,15 @@ def _facts(page: Page) -> str:
 
 def _tiles(page: Page) -> Iterator[str]:
     drift = page.findings.drift
-    suspicious = _paths([one for one in drift if one.judgement.name == SUSPICIOUS])
-    size = sum({one.drift.path: one.drift.size for one in drift if stat.S_ISREG(one.drift.mode)}.values())
-    yield _tile("Drift", f"{_paths(drift):,}", "")
+    suspicious = drift.of(SUSPICIOUS).count.paths
+    yield _tile("Drift", f"{drift.count.paths:,}", "")
     yield _tile("Suspicious", f"{suspicious:,}", "bad" if suspicious else "")
-    yield _tile("Gone at reboot" if page.system else "In all", size_text(size), "")
+    yield _tile("Gone at reboot" if page.system else "In all", size_text(drift.count.size_bytes), "")
     if page.findings.unread or page.findings.unseen:
         yield _tile("Not seen", f"{len(page.findings.unread) + page.findings.unseen:,}", "bad")
-    if page.guard is not None:
+    if isinstance(page.guard, str):
+        yield _tile("This boot", "not known: what the guard said cannot be read", "word bad")
+    elif page.guard is not None:
         yield _tile("This boot", page.guard.outcome_text, "word" if page.guard.is_ordinary else "word bad")
     if page.boots:
         cut = sum(boot.ended is None for boot in page.boots)
@@ -132,10 +136,10 @@ def _colour(name: str) -> str:
     return f"--c:var(--{COLOURS[SHOWN.index(name)] if name in SHOWN else 'other'})"
 
 
-def _classes(drift: Sequence[Finding]) -> str:
+def _classes(drift: Part) -> str:
     if not drift:
         return ""
-    groups = [(name, _paths(group)) for name, group in grouped(drift)]
+    groups = [(name, drift.classes[name].paths) for name in by_rank(drift.classes)]
     strip = "".join(f'<i style="{_colour(name)};flex-grow:{number}"></i>' for name, number in groups)
     legend = "".join(
         f'<li><span class="dot" style="{_colour(name)}"></span>{escape(name)}<b>{number:,}</b></li>'
@@ -147,10 +151,10 @@ def _classes(drift: Sequence[Finding]) -> str:
     )
 
 
-def _filters(drift: Sequence[Finding]) -> str:
+def _filters(drift: Part) -> str:
     if not drift:
         return ""
-    names = "".join(f"<option>{escape(name)}</option>" for name, _ in grouped(drift))
+    names = "".join(f"<option>{escape(name)}</option>" for name in by_rank(drift.classes))
     return (
         '<div class="filters"><input id="find" type="search" placeholder="Find a path, a reason, a unit" '
         'aria-label="Find" autocomplete="off" spellcheck="false">'
@@ -158,15 +162,14 @@ def _filters(drift: Sequence[Finding]) -> str:
     )
 
 
-def _table(rows: Sequence[Finding]) -> str:
+def _table(rows: Sequence[Finding], more: int) -> str:
     if not rows:
         return '<p class="note">All that was found is declared or explained.</p>'
     head = "".join(
         f'<th scope="col" class="{key}" data-key="{key}"><span>{name}</span></th>'
         for key, name in (("rank", "Class"), ("path", "Path"), ("kind", "What"), ("size", "Size"), ("when", "Written"))
     )
-    body = "\n".join(_row(at, one) for at, one in enumerate(rows[:MOST_ROWS]))
-    more = len(rows) - MOST_ROWS
+    body = "\n".join(_row(at, one) for at, one in enumerate(rows))
     note = f'<p class="note">{more:,} more are not shown here; anicca drift --all lists them.</p>' if more > 0 else ""
     return (
         f'<div class="card wide"><table class="findings"><thead><tr>{head}</tr></thead>'
@@ -201,7 +204,7 @@ def _unread(findings: Findings) -> str:
         return ""
     lines = "".join(
         f'<li><span class="path">{escape(show(one.drift.path))}</span>: {escape(show_text(one.drift.now))}</li>'
-        for one in findings.unread[:200]
+        for one in itertools.islice(findings.unread, 200)
     )
     number = len(findings.unread) + findings.unseen
     return f"<details open><summary>{number:,} paths could not be seen</summary><ul>{lines}</ul></details>"
@@ -266,14 +269,38 @@ def _moment(seconds: float) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _data(rows: Sequence[Finding]) -> str:
+def _data(drift: Part) -> str:
     """What the script needs, as JSON that cannot end the element it is in."""
-    ranks: dict[bytes, tuple[int, int]] = {}
-    for one in rows:
-        rank = SHOWN.index(one.judgement.name) if one.judgement.name in SHOWN else SHOWN.index("other")
-        size = one.drift.size if stat.S_ISREG(one.drift.mode) else 0
-        known = ranks.get(one.drift.path)
-        ranks[one.drift.path] = (size, min(rank, known[1]) if known else rank)
-    leaves = [(show(path), size, rank) for path, (size, rank) in ranks.items()]
+    leaves = [(show(path), *leaf) for path, leaf in _leaves(drift).items()]
     text = json.dumps({"leaves": leaves, "classes": SHOWN, "colours": COLOURS}, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def _leaves(drift: Part) -> dict[bytes, tuple[int, int, int]]:
+    """Paths for the map: bytes, the most serious class, how many paths. Of many, all below a directory are one."""
+    found: dict[bytes, tuple[int, int, int]] = {}
+    depth, last = MOST_DEPTH, None
+    for one in drift:
+        rank = SHOWN.index(one.judgement.name) if one.judgement.name in SHOWN else SHOWN.index("other")
+        path = _upper(one.drift.path, depth)
+        again = one.drift.path == last
+        last = one.drift.path
+        size = one.drift.size if stat.S_ISREG(one.drift.mode) and not again else 0
+        _merge(found, path, (size, rank, 0 if again else 1))
+        while len(found) > MOST_LEAVES and depth > 1:
+            depth = min(depth, max(path.count(b"/") for path in found)) - 1
+            fewer: dict[bytes, tuple[int, int, int]] = {}
+            for path, leaf in found.items():
+                _merge(fewer, _upper(path, depth), leaf)
+            found = fewer
+    return found
+
+
+def _merge(leaves: dict[bytes, tuple[int, int, int]], path: bytes, leaf: tuple[int, int, int]) -> None:
+    known = leaves.get(path)
+    leaves[path] = leaf if known is None else (known[0] + leaf[0], min(known[1], leaf[1]), known[2] + leaf[2])
+
+
+def _upper(path: bytes, depth: int) -> bytes:
+    """The first names of a path."""
+    return b"/".join(path.split(b"/", depth + 1)[: depth + 1])

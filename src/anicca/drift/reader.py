@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anicca.drift.content import digest_of, open_file
+from anicca.drift.content import CHUNK_BYTES, HASHES, digest_of, open_file
 from anicca.drift.descent import Descent
 from anicca.drift.entry import parent
 from anicca.drift.lines import to_state, with_time
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Part = tuple[bytes, bytes] | Row
     """Lines of entries, each without and with its time; or the row of one that has other names somewhere."""
 
+TAG_DIRECTORY, TAG_FILE, TAG_OTHER = b"\0d", b"\0f", b"\0o"
+"""After a name in a listing, which is sorted with it as by the name alone."""
+IS_DIRECTORY, IS_FILE = ord("d"), ord("f")
 REPLACED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV})
 """Why a file cannot be opened that has just become something else."""
 
@@ -29,7 +33,8 @@ class Piece(NamedTuple):
 
     `beneath` says whether it is the directory of that path that lies beneath a mount, `flags` are those of its entries.
     If `own` is not None the directory itself is told of first, with these flags; `wrong` is why it could not be listed.
-    `asked` has for each name the algorithm by which its content is wanted; nothing if it is no file, or not wanted.
+    Names have the tags of a listing. `asked` is the algorithm by which the content of files is wanted, or has one for
+    each name; nothing where it is not wanted.
     """
 
     directory: bytes
@@ -38,7 +43,7 @@ class Piece(NamedTuple):
     own: str | None
     wrong: str
     names: list[bytes]
-    asked: list[str]
+    asked: str | list[str]
 
 
 class Reader:
@@ -76,10 +81,12 @@ class Reader:
                 rows.append(unseen_row(directory, wrong, ""))
             prefix = b"/" if directory == b"/" else directory + b"/"
             place = None if not self._xattrs else b"" if private else b"/proc/self/fd/%d/" % fd
-            for name, algorithm in zip(names, asked):  # noqa: B905 (as many)
+            algorithms = itertools.repeat(asked) if isinstance(asked, str) else asked
+            for tagged, algorithm in zip(names, algorithms):  # noqa: B905 (as many)
+                name = tagged[:-2]
                 path = prefix + name
                 try:
-                    found = self._file(path, name, fd, flags, algorithm) if algorithm else ""
+                    found = self._file(path, name, fd, flags, algorithm) if algorithm and tagged[-1] == IS_FILE else ""
                     if isinstance(found, str):
                         found = named_row(path, name, fd, flags, place, wrong=found)
                     rows.append(found)
@@ -115,9 +122,18 @@ class Reader:
                 return ""
             attributes: Xattrs = ()
             digest = noted = wrong = ""
+            size = seen.st_size
             try:
                 if self._xattrs:
                     attributes = read_attributes(file)
+                if size < CHUNK_BYTES and algorithm in HASHES:
+                    # The short way, for nearly all: with one byte more, by which its end is seen.
+                    content = os.read(file, size + 1) if size else b""
+                    after = os.fstat(file)
+                    if len(content) == size and after.st_ctime_ns == seen.st_ctime_ns:
+                        digest = f"{algorithm}:{HASHES[algorithm](content).hexdigest()}"
+                        return (path, *fields(after), b"", attributes, digest, flags, "")
+                    os.lseek(file, 0, os.SEEK_SET)
                 digest, noted, seen = digest_of(file, seen, algorithm)
             except OSError as error:
                 wrong = error.strerror or str(error)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from anicca import process
 from anicca.drift.agent import MARK
 from anicca.drift.compare import Around
-from anicca.drift.findings import Findings, from_record
+from anicca.drift.findings import Findings, finding_of, from_plain
 from anicca.drift.lines import get_path, state_of
 from anicca.drift.mounts import Mount
+from anicca.drift.pile import Pile
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MODULES = (
     *("entry", "rows", "lines", "mounts", "view", "descent", "content", "reader", "walk", "pool", "scan", "expect"),
-    *("states", "compare", "rules", "inside", "records", "dpkg", "system", "facts", "findings", "agent"),
+    *("states", "compare", "rules", "pile", "inside", "records", "dpkg", "system", "facts", "findings", "agent"),
 )
 """Each after those it imports. They use nothing but the standard library of Python 3.9."""
 
@@ -68,14 +69,17 @@ def make_program(request: dict[str, Any]) -> bytes:
 
 def look_there(host: Host, *, root: str = "/", cross_mounts: bool = True) -> tuple[dict[str, str], Findings]:
     """The facts of a host's root and its drift. Raises `AniccaError`."""
-    answer = _ask(host, {"what": "drift", "root": root, "cross_mounts": cross_mounts})
+    lines = _lines(host, _ask(host, {"what": "drift", "root": root, "cross_mounts": cross_mounts}))
+    found = Pile()
     try:
-        record = json.loads(answer)
-        if "error" in record:
-            raise AniccaError(f"{host.name}: {record['error']}")
-        return record["facts"], from_record(record["findings"])
+        for line in lines:
+            record = json.loads(line)
+            if "findings" in record:
+                return record["facts"], from_plain(record["findings"], found)
+            found.add(finding_of(record))
     except (ValueError, KeyError, TypeError) as error:
         raise _garbled(host) from error
+    raise _garbled(host)
 
 
 def scan_there(
@@ -84,8 +88,6 @@ def scan_there(
     """The facts of a host's root and all that is in it, as lines with digests. Raises `AniccaError`, later too."""
     request = {"what": "scan", "root": root, "cross_mounts": cross_mounts}
     answer = _ask(host, {**request, "system_only": system_only, "beneath": beneath})
-    if answer.startswith(b"{"):
-        raise AniccaError(f"{host.name}: {json.loads(answer).get('error')}")
     blobs = _unpacked(host, answer)
     try:
         first, _, rest = next(blobs).partition(b"\n")
@@ -107,7 +109,14 @@ def _ask(host: Host, request: dict[str, Any]) -> bytes:
             detail=done.stderr.decode("utf-8", "replace").strip() or None,
             hint="it takes ssh without a question, and python3 on the host",
         )
+    if answer.startswith(b"{"):
+        raise AniccaError(f"{host.name}: {json.loads(answer).get('error')}")
     return answer
+
+
+def _lines(host: Host, answer: bytes) -> Iterator[bytes]:
+    for blob in _unpacked(host, answer):
+        yield from blob.split(b"\n")[:-1]
 
 
 def _unpacked(host: Host, answer: bytes) -> Iterator[bytes]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from anicca.drift.compare import ADDED, REMOVED
@@ -11,9 +13,10 @@ from anicca.drift.entry import is_below, kind_of
 from anicca.drift.rules import CLASSES, SUSPICIOUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from anicca.drift.findings import Finding, Findings
+    from anicca.drift.findings import Findings
+    from anicca.drift.pile import Finding
 
 MOST_ROWS = 5
 """How many of a class are shown, but for the suspicious."""
@@ -22,51 +25,44 @@ ALIKE = 5
 """From how many on suspicious paths of one reason, below one directory of the second level, are one row."""
 
 
-def render(findings: Findings, *, everything: bool = False, summary: bool = False) -> list[str]:
+def render(findings: Findings, *, everything: bool = False, summary: bool = False) -> Iterator[str]:
     """The findings as lines. With `everything` each difference has one; with `summary` only counts are given."""
     drift = findings.drift
-    lines = [headline(findings)]
-    groups = grouped(drift)
-    for name, group in groups:
-        paths = len({one.drift.path for one in group})
-        lines.append("")
-        lines.append(f"{name}: {_plural(paths, 'path')}, {size_text(_bytes(group))}")
+    yield headline(findings)
+    for name in by_rank(drift.classes):
+        group = drift.of(name)
+        if not summary:
+            yield ""
+        yield f"{name}: {_plural(group.count.paths, 'path')}, {size_text(group.count.size_bytes)}"
         if summary:
-            lines.pop(-2)
             continue
-        most = None if everything else MOST_SUSPICIOUS if name == SUSPICIOUS else MOST_ROWS
-        if name == SUSPICIOUS and not everything:
-            rows = list(_suspicious_rows(group))
+        if everything:
+            yield from map(row, group)
+        elif name == SUSPICIOUS:
+            yield from _first(_suspicious_rows(group), MOST_SUSPICIOUS)
         else:
-            rows = list(_rows(group, fold=not everything))
-        lines.extend(rows[:most])
-        if most is not None and len(rows) > most:
-            lines.append(f"  … and {len(rows) - most} more (--all shows them)")
+            yield from _first(_rows(group), MOST_ROWS)
     if findings.unread:
-        lines.append("")
-        lines.append(f"not seen: {_plural(len(findings.unread), 'path')}")
-        lines.extend(list(_rows(findings.unread, fold=False))[: None if everything else MOST_SUSPICIOUS])
-    lines.extend(_footer(findings))
-    return lines
+        yield ""
+        yield f"not seen: {_plural(len(findings.unread), 'path')}"
+        yield from map(row, itertools.islice(findings.unread, None if everything else MOST_SUSPICIOUS))
+    yield from _footer(findings)
 
 
 def headline(findings: Findings) -> str:
     """The one line that says it all."""
     drift = findings.drift
-    paths = len({one.drift.path for one in drift})
-    suspicious = len({one.drift.path for one in drift if one.judgement.name == SUSPICIOUS})
-    what = f"drift: {_plural(paths, 'path')}, {suspicious} suspicious" if drift else "no drift"
+    suspicious = drift.of(SUSPICIOUS).count.paths
+    what = f"drift: {_plural(drift.count.paths, 'path')}, {suspicious} suspicious" if drift else "no drift"
     if not drift and (findings.unread or findings.unseen):
         what = "no drift in what could be seen"
     return f"{what} ({findings.entries} found, {findings.declared} declared by {findings.against})"
 
 
 def _footer(findings: Findings) -> Iterator[str]:
-    explained: dict[str, int] = {}
-    for one in findings.explained:
-        explained[one.judgement.name] = explained.get(one.judgement.name, 0) + 1
+    explained = findings.explained.classes
     if explained:
-        parts = ", ".join(f"{number} {name}" for name, number in sorted(explained.items()))
+        parts = ", ".join(f"{count.findings} {name}" for name, count in sorted(explained.items()))
         yield ""
         yield f"explained: {parts}. Nothing says what is in these; a baseline would."
     if findings.unseen:
@@ -76,50 +72,66 @@ def _footer(findings: Findings) -> Iterator[str]:
     yield from findings.notes
 
 
-def grouped(found: Sequence[Finding]) -> list[tuple[str, list[Finding]]]:
-    """Findings by class, in the order in which they should be read."""
-    groups: dict[str, list[Finding]] = {}
-    for one in found:
-        groups.setdefault(one.judgement.name, []).append(one)
+def by_rank(classes: Iterable[str]) -> list[str]:
+    """Classes in the order in which they should be read."""
     rank = {name: number for number, name in enumerate(CLASSES)}
-    return sorted(groups.items(), key=lambda group: rank.get(group[0], len(rank)))
+    return sorted(classes, key=lambda name: rank.get(name, len(rank)))
 
 
-def _rows(group: Sequence[Finding], *, fold: bool) -> Iterator[str]:
-    at = 0
-    while at < len(group):
-        one = group[at]
-        at += 1
-        if fold and one.drift.kind in (ADDED, REMOVED) and (stat.S_ISDIR(one.drift.mode) or not one.drift.mode):
-            end = at
-            while end < len(group) and group[end].drift.kind == one.drift.kind:
-                if not is_below(group[end].drift.path, one.drift.path):
-                    break
-                end += 1
-            if end > at:
-                size = _bytes(group[at:end])
-                held = f", {size_text(size)}" if size else ""
-                yield f"  {one.drift.kind:<9} {show(one.drift.path)}/ and {end - at} below it{held}"
-                at = end
-                continue
-        yield row(one)
+def _first(rows: Iterable[str], most: int) -> Iterator[str]:
+    """So many rows, and how many more there are."""
+    more = 0
+    for number, one in enumerate(rows):
+        if number < most:
+            yield one
+        else:
+            more += 1
+    if more:
+        yield f"  … and {more} more (--all shows them)"
 
 
-def _suspicious_rows(group: Sequence[Finding]) -> Iterator[str]:
-    """One a finding, but for many that are alike: a whole other system in a directory has hundreds."""
-    alike: dict[tuple[str, str, bytes], list[Finding]] = {}
+def _rows(group: Iterable[Finding]) -> Iterator[str]:
+    """One a finding, but for what is below a directory of which all is told."""
+    held: Finding | None = None
+    below = size = 0
+
+    def told() -> Iterator[str]:
+        if held is not None and below:
+            bytes_below = f", {size_text(size)}" if size else ""
+            yield f"  {held.drift.kind:<9} {show(held.drift.path)}/ and {below} below it{bytes_below}"
+        elif held is not None:
+            yield row(held)
+
     for one in group:
-        top = b"/".join(one.drift.path.split(b"/")[:3])
-        alike.setdefault((one.drift.kind, one.judgement.why, top), []).append(one)
+        drift = one.drift
+        if held is not None and drift.kind == held.drift.kind and is_below(drift.path, held.drift.path):
+            below += 1
+            size += drift.size if stat.S_ISREG(drift.mode) else 0
+            continue
+        yield from told()
+        held, below, size = None, 0, 0
+        if drift.kind in (ADDED, REMOVED) and (stat.S_ISDIR(drift.mode) or not drift.mode):
+            held = one
+        else:
+            yield row(one)
+    yield from told()
+
+
+def _suspicious_rows(group: Iterable[Finding]) -> Iterator[str]:
+    """One a finding, but for many that are alike: a whole other system in a directory has hundreds."""
+    alike = Counter(map(_likeness, group))
     told = set()
     for one in group:
-        key = (one.drift.kind, one.judgement.why, b"/".join(one.drift.path.split(b"/")[:3]))
-        same = alike[key]
-        if len(same) < ALIKE:
+        key = _likeness(one)
+        if alike[key] < ALIKE:
             yield row(one)
         elif key not in told:
             told.add(key)
-            yield f"  {key[0]:<9} {len(same)} below {show(key[2])}/  [{key[1]}], such as {show(one.drift.path)}"
+            yield f"  {key[0]:<9} {alike[key]} below {show(key[2])}/  [{key[1]}], such as {show(one.drift.path)}"
+
+
+def _likeness(one: Finding) -> tuple[str, str, bytes]:
+    return one.drift.kind, one.judgement.why, b"/".join(one.drift.path.split(b"/", 3)[:3])
 
 
 def row(finding: Finding) -> str:
@@ -148,10 +160,6 @@ def _describe(finding: Finding) -> str:
     size = f", {size_text(drift.size)}" if kind == "file" else ""
     owner = "" if drift.uid == 0 and drift.gid == 0 else f", {drift.uid}:{drift.gid}"
     return f"{kind} {stat.S_IMODE(drift.mode):04o}{owner}{size}, {when}"
-
-
-def _bytes(group: Sequence[Finding]) -> int:
-    return sum({one.drift.path: one.drift.size for one in group if stat.S_ISREG(one.drift.mode)}.values())
 
 
 def _plural(number: int, noun: str) -> str:

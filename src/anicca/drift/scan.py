@@ -18,7 +18,7 @@ from anicca.drift import mounts as mounting
 from anicca.drift.entry import HIDDEN, Entry, Leaders
 from anicca.drift.lines import to_state, with_time
 from anicca.drift.pool import Pool
-from anicca.drift.reader import Piece, Reader
+from anicca.drift.reader import TAG_FILE, Piece, Reader
 from anicca.drift.rows import row_of
 from anicca.drift.view import open_view, quiet_disk, restore_disk
 from anicca.drift.walk import Listing, Places, Walk
@@ -41,11 +41,13 @@ _make: Any = partial(tuple.__new__, Entry)
 class Options(NamedTuple):
     """What a scan does: which content it reads, where it does not go, and with how many processes (0: all cores).
 
+    `want` may be an algorithm, which is wanted of all files.
+
     Mounts at `leave` are never visited, whatever they are. Without `beneath`, what lies beneath those that are
     is left out.
     """
 
-    want: Want | None = None
+    want: Want | str | None = None
     leave: frozenset[bytes] = frozenset()
     cross_mounts: bool = True
     beneath: bool = True
@@ -148,13 +150,15 @@ class Scan:
         batch: list[tuple[Any, ...]] = []
         names = size = 0
         for piece in self._pieces():
-            batch.append(tuple(piece))
-            names += 1 + len(piece.names)
-            size += len(piece.directory) + sum(map(len, piece.names)) + sum(map(len, piece.asked))
-            if names >= BATCH_NAMES or size > BATCH_BYTES:
+            more = len(piece.directory) + sum(map(len, piece.names)) + sum(map(len, piece.asked))
+            # Two that are large are not sent as one, which could be too large.
+            if batch and (names >= BATCH_NAMES or size + more > BATCH_BYTES):
                 yield batch
                 batch = []
                 names = size = 0
+            batch.append(tuple(piece))
+            names += 1 + len(piece.names)
+            size += more
         if batch:
             yield batch
 
@@ -188,10 +192,10 @@ def look_at(root: bytes, path: bytes, algorithm: str = "") -> Entry | None:
     top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.closing(Reader({b"/": top}, xattrs=True)) as reader:
-            piece = Piece(directory or b"/", False, "", None if name else "", "", [name] if name else [], [""])
+            piece = Piece(directory or b"/", False, "", None if name else "", "", [name + TAG_FILE] if name else [], "")
             rows = reader.read([piece])
             if rows and algorithm and stat.S_ISREG(rows[0][1]):
-                rows = reader.read([piece._replace(asked=[algorithm])])
+                rows = reader.read([piece._replace(asked=algorithm)])
         return Entry(*rows[0]) if rows else None
     finally:
         os.close(top)

@@ -5,6 +5,7 @@ Nearly all of two states is the same, and to take a line apart takes ten times a
 
 from __future__ import annotations
 
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -17,43 +18,110 @@ if TYPE_CHECKING:
 
     from anicca.drift.compare import Pair, Tally
 
-TELLING = (b',"e":', b',"f":')
-"""In a line: it could not be read, or changed meanwhile, or lies beneath a mount. That is told, whatever it was."""
 KNOWN = b',"k":"'
 """In the line of a path of which more is known than that it could not be looked at."""
+
+
+_SIZE = re.compile(rb',"s":([0-9]+)')
+"""Nothing in a text looks like it: quotes there have a backslash before them."""
 
 
 def pairs_of_lines(
     before: Iterable[bytes], after: Iterable[bytes], tally: Tally, same: Callable[[bytes], None] | None = None
 ) -> Iterator[Pair]:
-    """The pairs that differ or tell something; `same` is told of the other lines. Raises `ValueError`, `KeyError`."""
-    rest = (line for line in before if KNOWN in line)
-    wanted = next(rest, None)
-    for line in after:
+    """The pairs that differ or tell something; of the other lines `same` is told. Both sides are pieces of whole lines.
+
+    Raises `ValueError` and `KeyError`.
+    """
+    rest = _Lines(before)
+    for piece in after:
+        if same is None and not tells(piece) and rest.skip(piece):
+            number = piece.count(b"\n")
+            tally.entries += number
+            tally.expected += number
+            tally.size_bytes += sum(map(int, _SIZE.findall(piece)))
+        else:
+            yield from _by_line(rest, piece.split(b"\n")[:-1], tally, same)
+    while rest.line is not None:
+        yield _expected(rest.line), None, None
+        rest.next()
+
+
+def _by_line(rest: _Lines, lines: list[bytes], tally: Tally, same: Callable[[bytes], None] | None) -> Iterator[Pair]:
+    for line in lines:
+        wanted = rest.line
         if wanted is not None:
-            if (line == wanted or state_of(line) == state_of(wanted)) and not (
-                TELLING[0] in line or TELLING[1] in line
-            ):
+            if (line == wanted or state_of(line) == state_of(wanted)) and not tells(line):
                 tally.entries += 1
                 tally.expected += 1
                 tally.size_bytes += size_of(line)
                 if same is not None:
                     same(line)
-                wanted = next(rest, None)
+                rest.next()
                 continue
             path = path_of(line)
             key = order(path)
-            while wanted is not None and order(path_of(wanted)) < key:
-                yield _expected(wanted), None, None
-                wanted = next(rest, None)
-            if wanted is not None and path_of(wanted) == path:
-                yield (_expected(wanted), *from_line(line))
-                wanted = next(rest, None)
+            while rest.line is not None and order(path_of(rest.line)) < key:
+                yield _expected(rest.line), None, None
+                rest.next()
+            if rest.line is not None and path_of(rest.line) == path:
+                yield (_expected(rest.line), *from_line(line))
+                rest.next()
                 continue
         yield (None, *from_line(line))
-    while wanted is not None:
-        yield _expected(wanted), None, None
-        wanted = next(rest, None)
+
+
+def tells(lines: bytes) -> bool:
+    """Whether one of them is told whatever it was: it could not be read, or changed, or lies beneath a mount."""
+    return b',"e":' in lines or b',"f":' in lines
+
+
+class _Lines:
+    """Lines that come in pieces; `line` is the first that is left, of which more is known than that nobody saw it."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._piece = b""
+        self._at = 0
+        self.line: bytes | None = None
+        self.next()
+
+    def next(self) -> None:
+        """Go to the next line."""
+        if self.line is not None:
+            self._at += len(self.line) + 1
+        while True:
+            end = self._piece.find(b"\n", self._at)
+            if end < 0:
+                if not self._more():
+                    self.line = None
+                    return
+                continue
+            self.line = self._piece[self._at : end]
+            if KNOWN in self.line:
+                return
+            self._at = end + 1
+
+    def skip(self, lines: bytes) -> bool:
+        """Go on after `lines`, if they are what comes next."""
+        if self.line is None:
+            return False
+        while len(self._piece) - self._at < len(lines) and self._more():
+            pass
+        if not self._piece.startswith(lines, self._at):
+            return False
+        self._at += len(lines)
+        self.line = None
+        self.next()
+        return True
+
+    def _more(self) -> bool:
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._piece = self._piece[self._at :] + piece
+        self._at = 0
+        return True
 
 
 def _expected(line: bytes) -> Expected:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca.drift.descent import Descent
 from anicca.drift.entry import HIDDEN
-from anicca.drift.reader import Piece
+from anicca.drift.reader import IS_DIRECTORY, IS_FILE, TAG_DIRECTORY, TAG_FILE, TAG_OTHER, Piece
 from anicca.drift.rows import FORMAT, GONE, fields, named_row, row_of, unseen
 
 if TYPE_CHECKING:
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     """Says for a regular file which digest is wanted: an algorithm of hashlib, or nothing."""
 
 RUN_NAMES = 128
-RUN_BYTES = 16_000
-"""So many names are told at once, or so much of what is asked of them."""
+"""So many names are told at once."""
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
-TAG_DIRECTORY, TAG_FILE, TAG_OTHER = b"\0d", b"\0f", b"\0o"
-"""After a name in a listing, which is sorted by it as by the name alone."""
 
 
 class Places(NamedTuple):
@@ -59,7 +56,7 @@ class Level(NamedTuple):
     @property
     def prefix(self) -> bytes:
         """What comes before a name in it."""
-        return b"/" if self.path == b"/" else self.path + b"/"
+        return prefix_of(self.path)
 
 
 class Walk:
@@ -162,10 +159,23 @@ class Walk:
         return iter(found)
 
 
+class Listed:
+    """A directory on the way down whose names are known: `at` is the first that is left, `stops` where directories are.
+
+    `own` are the flags of the directory itself, as long as it was not told of.
+    """
+
+    def __init__(self, path: bytes, flags: str, own: str | None, names: list[bytes]) -> None:
+        self.path, self.flags, self.own, self.names = path, flags, own, names
+        self.at = 0
+        self.stops = [at for at, name in enumerate(names) if name[-1] == IS_DIRECTORY]
+        self.stops.reverse()
+
+
 class Listing:
     """One walk that only lists: what is found is for others to look at, who read what `want` asks for."""
 
-    def __init__(self, places: Places, want: Want, *, beneath: bool = False) -> None:
+    def __init__(self, places: Places, want: Want | str, *, beneath: bool = False) -> None:
         self._places = places
         self._want = want
         self._beneath = beneath
@@ -179,81 +189,83 @@ class Listing:
         """All that is below the directory `top`; itself first, with the flags `own`, if that is not None."""
         try:
             self._descent.enter(top)
-            levels = [Level(top, flags, self._names())]
+            levels = [Listed(top, flags, own, self._names())]
         except OSError as error:
-            yield self._piece(top, flags, own, wrong=error)
+            yield self._shut(top, own, error)
             return
-        piece = self._piece(top, flags, own)
         while levels:
             level = levels[-1]
-            name = self._fill(level, piece)
-            if piece.names or piece.own is not None:
-                yield piece
-            if name is None:
+            yield from self._up_to_a_directory(level)
+            if level.stops:
+                below = self._enter(level)
+                if isinstance(below, Listed):
+                    levels.append(below)
+                else:
+                    yield below
+            else:
                 levels.pop()
                 if levels:
-                    yield from self._back(levels)
-            elif name:
-                below = self._enter(level, name)
-                if isinstance(below, Level):
-                    levels.append(below)
-                    piece = self._piece(below.path, below.flags, level.flags)
-                    continue
-                yield below
-            if levels:
-                piece = self._piece(levels[-1].path, levels[-1].flags, None)
+                    yield from self._back(levels[-1])
 
-    def _back(self, levels: list[Level]) -> Iterator[Piece]:
-        """Go up to the last of the levels; if there is no way back, what is left of it cannot be looked at."""
+    def _up_to_a_directory(self, level: Listed) -> Iterator[Piece]:
+        stop = level.stops[-1] if level.stops else len(level.names)
+        while level.at < stop or level.own is not None:
+            names = level.names[level.at : min(stop, level.at + RUN_NAMES)]
+            level.at += len(names)
+            own, level.own = level.own, None
+            yield Piece(level.path, self._beneath, level.flags, own, "", names, self._asked(level.path, names))
+
+    def _asked(self, directory: bytes, names: list[bytes]) -> str | list[str]:
+        """What is asked of each, or of all files."""
+        want = self._want
+        if isinstance(want, str):
+            return want
+        prefix = prefix_of(directory)
+        return [want(prefix + name[:-2]) if name[-1] == IS_FILE else "" for name in names]
+
+    def _enter(self, level: Listed) -> Listed | Piece:
+        """Go into the next directory; or what is to be told of one that is not entered."""
+        tagged = level.names[level.stops.pop()]
+        level.at += 1
+        path = prefix_of(level.path) + tagged[:-2]
+        named = Piece(level.path, self._beneath, level.flags, None, "", [tagged], "")
+        if self._places.stays_out(path):
+            return named
+        try:
+            self._descent.down(tagged[:-2])
+        except OSError as error:
+            # Or it is something else by now.
+            return named if error.errno in GONE else self._shut(path, level.flags, error)
+        try:
+            return Listed(path, self._places.flags_below(path, level.flags), level.flags, self._names())
+        except OSError as error:
+            self._descent.up()
+            return self._shut(path, level.flags, error)
+
+    def _back(self, level: Listed) -> Iterator[Piece]:
+        """Go up to a level; if there is no way back, what is left of it cannot be looked at."""
         self._descent.up()
         try:
             self._descent.here()
         except OSError as error:
-            yield self._piece(levels[-1].path, "", None, wrong=error)
-            levels[-1] = levels[-1]._replace(names=iter(()))
+            yield self._shut(level.path, None, error)
+            level.stops.clear()
+            level.at = len(level.names)
 
-    def _fill(self, level: Level, piece: Piece) -> bytes | None:
-        """Put names into a piece up to a directory, which is returned; nothing where it is full, None at the end."""
-        prefix, want = level.prefix, self._want
-        names, asked = piece.names, piece.asked
-        size = 0
-        for tagged in level.names:
-            name = tagged[:-2]
-            if tagged.endswith(TAG_DIRECTORY) and not self._places.stays_out(prefix + name):
-                return name
-            algorithm = want(prefix + name) if tagged.endswith(TAG_FILE) else ""
-            names.append(name)
-            asked.append(algorithm)
-            size += len(name) + len(algorithm)
-            if len(names) >= RUN_NAMES or size > RUN_BYTES:
-                return b""
-        return None
+    def _shut(self, path: bytes, own: str | None, error: OSError) -> Piece:
+        return Piece(path, self._beneath, "", own, error.strerror or str(error), [], "")
 
-    def _enter(self, level: Level, name: bytes) -> Level | Piece:
-        """Go into a directory; what is to be told of one that cannot be listed."""
-        path = level.prefix + name
-        try:
-            self._descent.down(name)
-        except OSError as error:
-            if error.errno in GONE:
-                # Or it is something else by now.
-                return self._piece(level.path, level.flags, None)._replace(names=[name], asked=[""])
-            return self._piece(path, "", level.flags, wrong=error)
-        try:
-            return Level(path, self._places.flags_below(path, level.flags), self._names())
-        except OSError as error:
-            self._descent.up()
-            return self._piece(path, "", level.flags, wrong=error)
-
-    def _piece(self, path: bytes, flags: str, own: str | None, *, wrong: OSError | None = None) -> Piece:
-        return Piece(path, self._beneath, flags, own, "" if wrong is None else wrong.strerror or str(wrong), [], [])
-
-    def _names(self) -> Iterator[bytes]:
+    def _names(self) -> list[bytes]:
         """The names in the directory where we are, each with the tag of its type."""
         with os.scandir(self._descent.here()) as entries:
             found = [entry.name.encode(ENCODING, ERRORS) + _tag(entry) for entry in entries]
         found.sort()
-        return iter(found)
+        return found
+
+
+def prefix_of(directory: bytes) -> bytes:
+    """What comes before a name in a directory."""
+    return b"/" if directory == b"/" else directory + b"/"
 
 
 def _tag(entry: os.DirEntry[str]) -> bytes:

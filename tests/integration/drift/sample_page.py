@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 
 from anicca.drift.compare import Drift
-from anicca.drift.findings import Finding, Findings
+from anicca.drift.findings import Findings
 from anicca.drift.pages import Page, PastBoot
+from anicca.drift.pile import Finding, Pile
 from anicca.drift.rules import Judgement, judge
 from anicca.roots.facts import GuardFacts, from_record
 
@@ -82,5 +83,5 @@ def sample(*, extra: int = 0) -> Page:
         "architecture": "amd64",
         "made": "2026-11-24",
     }
-    findings = Findings("the system of sundryvm", tuple(found), 1432, 38_000_000, 1398, 0, True)
+    findings = Findings("the system of sundryvm", Pile(found), 1432, 38_000_000, 1398, 0, True)
     return Page(facts, findings, "/nix/store/abc-system-sundryvm", guard("blank"), boots)

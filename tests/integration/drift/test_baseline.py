@@ -46,7 +46,7 @@ def rewritten(baseline: Path, change: tuple[bytes, bytes]) -> None:
 
 def test_what_is_saved_is_what_a_scan_sees(tree: Path, tmp_path: Path) -> None:
     save_baseline(tree, tmp_path / "b")
-    kept = [from_line(line) for line in read_lines(open_baseline(tmp_path / "b"))]
+    kept = [from_line(line) for line in b"".join(read_lines(open_baseline(tmp_path / "b"))).splitlines()]
     seen = list(Scan(os.fsencode(tree), Options(want=lambda _path: "sha256")))
     known = ("path", "mode", "uid", "gid", "mtime_ns", "rdev", "target", "xattrs", "digest")
     assert [[getattr(one, name) for name in known] for one, _ in kept] == [
@@ -160,7 +160,7 @@ def test_a_disk_below_the_root_is_visited_and_what_lies_beneath_it_is_found(tree
     try:
         (data / "on disk").write_text("seen")
         save_baseline(tree, tmp_path / "b")
-        paths = set(map(path_of, read_lines(open_baseline(tmp_path / "b"))))
+        paths = set(map(path_of, b"".join(read_lines(open_baseline(tmp_path / "b"))).splitlines()))
         assert {b"/data/on disk", b"/data/lost+found"} <= paths
         assert b"/data/beneath" not in paths
         (data / "on disk").write_text("new!")

@@ -15,6 +15,7 @@ from anicca import process
 from anicca.cli.render import Bars
 from anicca.drift.deep import examine_deep
 from anicca.drift.examine import examine
+from anicca.drift.pile import Pile
 from anicca.store import LocalStore
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def host(tmp_path: Path) -> Path:
 
 def found(host: Path) -> set[tuple[str, str]]:
     with LocalStore.open(host) as store:
-        findings = examine_deep(host, store, examine(host)._replace(found=()))
+        findings = examine_deep(host, store, examine(host)._replace(found=Pile()))
     return {(os.fsdecode(one.drift.path), one.drift.kind) for one in findings.drift}
 
 

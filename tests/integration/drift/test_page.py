@@ -15,6 +15,7 @@ from tests.integration.drift.sample_page import guard, sample
 from anicca import process
 from anicca.drift.findings import Findings
 from anicca.drift.pages import Page, render
+from anicca.drift.pile import Pile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +90,7 @@ def test_names_are_text_whatever_is_in_them(page: Path) -> None:
 
 
 def test_a_clean_host_says_so() -> None:
-    text = render(Page({"host": "h"}, Findings("the system of h", (), 10, 10, 10, 0, sees_beneath=True)))
+    text = render(Page({"host": "h"}, Findings("the system of h", Pile(), 10, 10, 10, 0, sees_beneath=True)))
     assert ">No drift</h1>" in text
     assert "<table" not in text
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 names = st.binary(min_size=1, max_size=8).filter(lambda name: b"/" not in name and b"\0" not in name)
 paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts))
+cuts = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 attributes = st.dictionaries(st.sampled_from(["user.a", "security.capability"]), st.binary(max_size=9), max_size=2)
 
 
@@ -92,13 +93,24 @@ def test_two_states_as_lines_differ_as_their_entries_do(
     seen = [found[path] for path in sorted(found, key=order)]
     whole, passed = Tally(), Tally()
     by_entries = list(compare(Expectation("x", [expected(one) for one in before]), seen, None, whole))
-    by_lines = list(compare_lines(Expectation("x", ()), lines(before), lines(seen), Around(), passed))
+    by_lines = list(
+        compare_lines(
+            Expectation("x", ()), lines(before, data.draw(cuts)), lines(seen, data.draw(cuts)), Around(), passed
+        )
+    )
     assert by_lines == by_entries
     assert vars(whole) == vars(passed)
 
 
-def lines(tree: Iterable[Entry]) -> list[bytes]:
-    return [with_time(to_state(one, b""), one)[:-1].encode() for one in tree]
+def lines(tree: Iterable[Entry], cuts: list[int]) -> list[bytes]:
+    """The lines in pieces of so many."""
+    whole = [with_time(to_state(one, b""), one).encode() for one in tree]
+    pieces: list[bytes] = []
+    while whole:
+        some = cuts[len(pieces) % len(cuts)]
+        pieces.append(b"".join(whole[:some]))
+        whole = whole[some:]
+    return pieces
 
 
 @given(entries())
@@ -122,7 +134,7 @@ def test_every_path_of_one_side_only_is_said_to_be_so(before: tuple[Entry, ...],
 def test_findings_survive_the_way_from_another_host(before: tuple[Entry, ...], after: tuple[Entry, ...]) -> None:
     expectation = Expectation("x", [expected(one) for one in before])
     tally = Tally()
-    found = judged(expectation, compare(expectation, after, None, tally), tally, set(), sees_beneath=True)
+    found = judged(expectation, compare(expectation, after, None, tally), tally, Around())
     back = from_record(to_record(found))
     assert same(back) == same(found)
 

@@ -7,7 +7,8 @@ import stat
 import pytest
 
 from anicca.drift.compare import Drift
-from anicca.drift.findings import Finding, Findings
+from anicca.drift.findings import Findings
+from anicca.drift.pile import Finding, Pile
 from anicca.drift.report import headline, render
 from anicca.drift.rules import CLASSES, RULES, Judgement, judge
 
@@ -116,7 +117,7 @@ def test_every_class_has_its_place_in_the_order() -> None:
 
 
 def findings(*drifts: Drift) -> Findings:
-    found = tuple(Finding(one, judge(one, lambda _: False)) for one in drifts)
+    found = Pile(Finding(one, judge(one, lambda _: False)) for one in drifts)
     return Findings("us", found, 10, 0, 9, 0, sees_beneath=True)
 
 
@@ -125,13 +126,13 @@ def test_a_person_sees_few_lines_and_the_suspicious_first() -> None:
     many += [Drift(b"/srv/w/%d" % number, "added", mode=FILE, size=1000) for number in range(5000)]
     many += [Drift(b"/root/c/%d/su" % number, "added", mode=FILE | stat.S_ISUID) for number in range(300)]
     many += [Drift(b"/etc/cron.d/x", "added", mode=FILE)]
-    lines = render(findings(*many))
+    lines = list(render(findings(*many)))
     assert len(lines) < 12
     assert lines[0].startswith("drift: 5302 paths, 301 suspicious")
     assert lines[2].startswith("suspicious: 301 paths")
     assert "300 below /root/c/" in lines[3]
     assert any("/srv/w/ and 5000 below it, 5.0 MB" in line for line in lines)
-    assert len(render(findings(*many), everything=True)) > 5300
+    assert len(list(render(findings(*many), everything=True))) > 5300
 
 
 def test_a_name_cannot_harm_a_terminal() -> None:

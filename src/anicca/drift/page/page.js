@@ -64,7 +64,7 @@
   // The treemap: a directory's children as areas (squarified: Bruls, Huizing, van Wijk 2000).
   const tree = byId("tree");
   const top = { name: "/", children: new Map(), up: null };
-  for (const [path, size, kind] of data.leaves) {
+  for (const [path, size, kind, number] of data.leaves) {
     let at = top;
     const names = path.split("/").filter(Boolean);
     for (const name of names) {
@@ -72,7 +72,7 @@
       at = at.children.get(name);
     }
     at.size = (at.size || 0) + size;
-    at.number = (at.number || 0) + 1;
+    at.number = (at.number || 0) + number;
     at.kind = kind;
     at.path = path;
   }
