@@ -128,7 +128,6 @@ def plan_tool(environment: BuildEnvironment) -> Instantiated:
     return environment.step(
         "anicca",
         BUILDERS / "tool.py",
-        library=LIBRARY,
         env={"source": str(source)},
         inputs={},
         sources=(source,),
