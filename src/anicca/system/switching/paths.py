@@ -78,22 +78,15 @@ def clear(path: Path) -> None:
 def _keep(step: Keep, root: Path, kept: Path) -> None:
     one = step.kept
     source, target = _inside(kept, one.path), _inside(root, one.path)
+    for place in (source, target):
+        if place.is_symlink():
+            raise RefusedError(f"{place}: is a symbolic link, and {one.path} is to persist", hint="remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
     make_parents(root, kept, one.path)
     if not source.exists() or is_parent(kept, one.path):
         staged = source.with_name(f"{source.name}.anicca-new")
         fs.remove_tree(staged)
-        if one.kind == "d":
-            staged.mkdir(mode=0o700)
-        else:
-            staged.touch(mode=0o600)
-        for entry in step.seed:
-            if entry.path != one.path:
-                lay(_moved(entry, one.path), staged)
-            elif entry.kind == "file":
-                staged.write_bytes(entry.content)
-        os.chown(staged, one.uid, one.gid)
-        staged.chmod(one.mode)
+        _stage(step, staged)
         # Whole or not at all: the initrd takes what is there for the host's own.
         put(kept, one.path, staged)
         fs.remove_tree(staged)
@@ -108,6 +101,22 @@ def _keep(step: Keep, root: Path, kept: Path) -> None:
         target.touch()
     if not _is_same(source, target):
         process.run(["mount", "--bind", source, target], timeout_seconds=60)
+
+
+def _stage(step: Keep, at: Path) -> None:
+    """Make what is kept the first time."""
+    one = step.kept
+    if one.kind == "d":
+        at.mkdir(mode=0o700)
+    else:
+        at.touch(mode=0o600)
+    for entry in step.seed:
+        if entry.path != one.path:
+            lay(_moved(entry, one.path), at)
+        elif entry.kind == "file":
+            at.write_bytes(entry.content)
+    os.chown(at, one.uid, one.gid)
+    at.chmod(one.mode)
 
 
 def _moved(entry: ImageEntry, top: str) -> ImageEntry:

@@ -90,6 +90,20 @@ def test_a_link_on_the_way_is_not_followed(tmp_path: Path) -> None:
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.parametrize("at", ["root/home/x", "kept/home/x"])
+def test_a_link_in_place_of_what_persists_is_not_followed(tmp_path: Path, at: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o755)
+    for name in ("root", "kept"):
+        (tmp_path / name / "home").mkdir(parents=True)
+    (tmp_path / at).symlink_to(outside)
+    step = Keep(kept=Persisted(path="/home/x", kind="d", mode=0o700, uid=1, gid=1), seed=(file("/home/x/a"),))
+    with pytest.raises(RefusedError, match="is a symbolic link, and /home/x is to persist"):
+        do(step, root=tmp_path / "root", kept=tmp_path / "kept")
+    assert list(outside.iterdir()) == []
+    assert outside.stat().st_uid == 0
+
+
 PERSIST = """
 import os, sys
 from pathlib import Path
