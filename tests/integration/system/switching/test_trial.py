@@ -20,6 +20,7 @@ from anicca.store import gc as store_gc
 from anicca.system.live import LivePlan
 from anicca.system.status import read_status
 from anicca.system.switching import live, systemd
+from anicca.system.switching.esp import read_esp
 from anicca.system.switching.host import hold, look
 from anicca.system.switching.live import TrialFailedError, try_live
 from anicca.system.switching.trial import Trial, note, noted, read_trial
@@ -271,6 +272,20 @@ def test_one_that_was_killed_goes_back_first(
     trial = read_trial(places.run)
     assert trial is not None
     assert trial.problem == "it was cut off; the host went back later"
+
+
+def test_to_try_leaves_what_boots_next(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = host.places
+    new = host.workshop.system(SystemText(initrd="initrd 2"))
+    Played(monkeypatch)
+    monkeypatch.setattr(live, "_prepare", lambda *_: iter(()))
+    words = ["--boot", str(places.boot), "--run", str(places.run), "--command-line", str(places.command_line)]
+    for verb, boots_next in (("test", 1), ("switch", 2)):
+        places.store.close()
+        arguments = ["--store", str(places.store.root), verb, "--attached", str(new), *words]
+        app.app.main(arguments, standalone_mode=False)
+        seen = look(places, read_esp(places.boot))
+        assert (seen.running, seen.next) == (new, boots_next)
 
 
 def test_what_waits_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
