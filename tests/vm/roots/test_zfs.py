@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-import random
+import shlex
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.vm.roots.guest import MIB, ROOT_MIB, ROOT_OFFSET, run_in_initrd
+from tests.vm.roots.guest import MIB, run_in_initrd
 from tests.vm.system.hosts import CACHE, SECONDS, anicca
 
 from anicca import process
+from anicca.disks.image import NEW_VOLUME
 from anicca.store import LocalStore, StorePath
 from anicca.vm.lab import KernelFiles
 from anicca.vm.machine import Machine, MachineConfig
@@ -20,7 +21,6 @@ from anicca.vm.probe import choose_accelerator
 from anicca.vm.qemu import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(3600)]
@@ -40,12 +40,7 @@ host = Host(
 )
 """
 PARAMETERS = "anicca.backend=zfs anicca.rootopts=noatime anicca.mkfs=-O,compression=lz4"
-LABEL = 256 << 10
-IMPORTED = """\
-modprobe zfs
-zpool import -f -N -o cachefile=none -d /dev/vda2 anicca-root || exit
-mkdir /mnt && mount -t zfs anicca-root/root /mnt || exit
-"""
+ZERO = "dd if=/dev/zero of=/dev/vda2 bs=1M 2> /dev/null; "
 
 
 @pytest.fixture(scope="session")
@@ -96,113 +91,120 @@ def test_a_host_boots_blank(zfs: Any, booted: tuple[Path, Any], tmp_path: Path) 
     assert five.lines["kept"] == "5 5 seed"
 
 
-def nothing(_: Path) -> None:
-    pass
-
-
-def write(offset: int, content: bytes, disk: Path) -> None:
-    with disk.open("r+b") as file:
-        file.seek(ROOT_OFFSET + offset)
-        file.write(content)
-
-
-def zero_labels(disk: Path) -> None:
-    for offset in (0, ROOT_MIB * MIB - 2 * LABEL):
-        write(offset, bytes(2 * LABEL), disk)
-
-
-def other_pool(disk: Path) -> None:
-    """A partition beside the root's, for another pool of its name."""
-    with disk.open("r+b") as file:
-        file.truncate(disk.stat().st_size + 128 * MIB)
-    process.run(["sgdisk", "-e", disk])
-    process.run(["sfdisk", "--quiet", "--append", disk], stdin=b'size=120MiB, name="other"\n')
+GUARD = """\
+modprobe zfs
+printf 'anicca.root=/dev/vda2 %s\n' "$PARAMETERS" > /cmdline
+export ANICCA_CMDLINE=/cmdline ANICCA_LATER=no ANICCA_KMSG=/dev/null ANICCA_SYSRQ=/dev/null
+# A boot's guard, after what `$1` does to the root or its volume.
+boot() {
+    echo "case $2"
+    (eval "$1") > /said 2>&1 || { cat /said; exit; }
+    while umount /sysroot 2> /dev/null; do :; done
+    zpool export -f anicca-root 2> /dev/null
+    rm -rf /run/anicca
+    (eval "$3") > /said 2>&1 || { cat /said; exit; }
+    /usr/lib/anicca/guard.sh
+    cat /run/anicca/guard.json
+    ls -A /sysroot
+    stat -c 'root %a %u:%g' /sysroot
+    zfs list -H -r -t all -o name anicca-root | tr '\n' ' '
+    echo
+}
+"""
+SPOIL = """
+set -u; . /usr/lib/anicca/common.sh; . /usr/lib/anicca/backend_zfs.sh
+backend_spoil /dev/vda2 'anicca: the filesystem hung at the boot before'"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing that may have happened before a boot, and what the guard may say about it."""
+    """What may have happened before a boot, and what the guard says then."""
 
     name: str
-    damage: Callable[[Path], None] = nothing
-    rescue: str = ""
-    """Done by a rescue system, with the root at /mnt and its pool imported."""
-    deed: str = ""
-    outcomes: tuple[str, ...] = ("made-afresh",)
+    mounted: str = ":"
+    """Done with the root on /sysroot and its pool imported."""
+    offline: str = ":"
+    """Done to the volume, /dev/vda2, when the pool is not."""
+    outcome: str = "made-afresh"
     reason: str = ""
 
 
 CASES = (
-    Case(name="full", deed="full", outcomes=("blank",)),
-    Case(name="written to elsewhere", rescue="echo x > /mnt/x; chmod 700 /mnt; sync", outcomes=("blank",)),
-    Case(name="first two labels", damage=partial(write, 0, bytes(2 * MIB)), outcomes=("blank", "made-afresh")),
-    Case(name="all labels", damage=zero_labels, reason="import of the pool"),
+    Case(name="another filesystem", reason="import of the pool"),
+    Case(name="nothing", outcome="blank"),
     Case(
-        name="garbage all over",
-        damage=partial(write, 4 * MIB, random.Random(4).randbytes((ROOT_MIB - 8) * MIB)),
+        name="junk",
+        mounted="cd /sysroot; mkdir -p a/b; echo x > a/b/c; chmod 700 .; chown 5:5 .; setfattr -n user.x -v y .; sync",
+        outcome="blank",
     ),
     Case(
+        name="full",
+        mounted="""dd if=/dev/urandom of=/sysroot/big bs=1M 2> /dev/null; n=0
+            while echo x > /sysroot/$n; do n=$((n + 1)); done 2> /dev/null; sync""",
+        outcome="blank",
+    ),
+    Case(name="first two labels", offline="dd if=/dev/zero of=/dev/vda2 bs=1M count=2", outcome="blank"),
+    Case(name="hung at the boot before", offline=SPOIL, reason="the filesystem hung at the boot before"),
+    Case(name="garbage all over", offline="dd if=/dev/urandom of=/dev/vda2 bs=1M seek=4 count=248"),
+    Case(name="a volume that is new", offline=ZERO + f"printf '{NEW_VOLUME}\\n' | dd of=/dev/vda2", outcome="made"),
+    Case(
         name="datasets left",
-        rescue="""
-            zfs create anicca-root/root/below && zfs snapshot anicca-root/root/below@one && echo x > /mnt/x
+        mounted="""
+            zfs create anicca-root/root/below && zfs snapshot anicca-root/root/below@one && echo x > /sysroot/x
             zfs create -o mountpoint=/elsewhere 'anicca-root/a b' && zfs create -V 8M anicca-root/volume
             zfs snapshot -r anicca-root@all && zfs clone anicca-root/root@all anicca-root/clone
             zfs clone anicca-root/root@blank anicca-root/root/twin
-            zfs bookmark anicca-root/root@all anicca-root/root#mark
-            zfs list -H -t all -o name -r anicca-root | wc -l""",
-        outcomes=("blank",),
+            zfs bookmark anicca-root/root@all anicca-root/root#mark""",
+        outcome="blank",
     ),
     Case(
         name="blank snapshot gone",
-        rescue="zfs destroy anicca-root/root@blank",
+        mounted="zfs destroy anicca-root/root@blank",
         reason="there is no blank snapshot of ours",
     ),
     Case(
         name="another snapshot in its place",
-        rescue="zfs destroy anicca-root/root@blank; zfs snapshot anicca-root/root@blank",
+        mounted="zfs rename anicca-root/root@blank mine; echo x > /sysroot/x; zfs snapshot anicca-root/root@blank",
         reason="there is no blank snapshot of ours",
     ),
-    Case(name="a quota", rescue="zfs set quota=8M anicca-root/root", reason="the properties of the root are not"),
-    Case(name="no programs", rescue="zfs set exec=off anicca-root", reason="the properties of the root are not"),
+    Case(name="the root gone", mounted="umount /sysroot; zfs rename anicca-root/root anicca-root/mine"),
+    Case(name="a quota", mounted="zfs set quota=8M anicca-root/root", reason="the properties of the root are not"),
+    Case(name="no programs", mounted="zfs set exec=off anicca-root", reason="the properties of the root are not"),
     Case(
         name="a snapshot held",
-        rescue="zfs snapshot anicca-root/root@mine; zfs hold me anicca-root/root@mine",
+        mounted="zfs snapshot anicca-root/root@mine; zfs hold me anicca-root/root@mine",
         reason="what was made in the pool cannot be destroyed",
     ),
     Case(
         name="another pool of its name",
-        damage=other_pool,
-        rescue="""umount /mnt; zpool export anicca-root; zpool create -f -o cachefile=none -m none anicca-root /dev/vda3
-            zfs create anicca-root/data && zpool export anicca-root && sha256sum < /dev/vda3""",
-        outcomes=("blank",),
+        offline="""zpool create -f -o cachefile=none -m none -t other anicca-root /dev/vda3 && zfs create other/data
+            zpool export other; sha256sum < /dev/vda3 > /other""",
+        outcome="blank",
     ),
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_host_is_up_after(case: Case, zfs: Any, booted: tuple[Path, Any], tmp_path: Path) -> None:
-    disk, first = replace(zfs, disk=booted[0]).copy(tmp_path), booted[1]
-    boots = 2
-    if case.deed:
-        assert zfs.boot(disk, deed=case.deed, seconds=900).guard["outcome"] == "blank"
-        boots += 1
-    case.damage(disk)
-    said = rescue(zfs, disk, case.rescue) if case.rescue else []
-    word = zfs.boot(disk, deed="junk")
-    assert word.guard["outcome"] in case.outcomes, (word.guard, said)
-    assert word.guard["root"] == "zfs"
-    assert case.reason in " ".join(word.guard["reasons"]), word.guard
-    assert word.guard["outcome"] == "made-afresh" or word.guard["reasons"] == []
-    assert word.lines["digest"] == first.lines["digest"]
-    assert word.lines["machine"] == first.lines["machine"]
-    assert word.lines["kept"] == f"{boots} {boots} seed"
-    if case.damage is other_pool:
-        assert rescue(zfs, disk, "sha256sum < /dev/vda3") == said[-1:]
-    assert zfs.boot(disk).guard["outcome"] == "blank"
-
-
-def rescue(zfs: Any, disk: Path, script: str) -> list[str]:
-    return run_in_initrd(IMPORTED + script, kernel=zfs.kernel, initrd=zfs.initrd, volume=disk, seconds=600)
+def test_the_guard_leaves_a_blank_root_whatever_happened(zfs: Any, tmp_path: Path) -> None:
+    """All in one machine: what ends between two boots is the pool, not the kernel."""
+    disk = zfs.copy(tmp_path)
+    with disk.open("r+b") as file:
+        file.truncate(disk.stat().st_size + 128 * MIB)
+    process.run(["sfdisk", "--quiet", "--relocate", "gpt-bak-std", disk])
+    process.run(["sfdisk", "--quiet", "--append", disk], stdin=b'size=120MiB, name="other"\n')
+    script = f"PARAMETERS='{PARAMETERS}'\n{GUARD}"
+    for case in CASES:
+        script += f"boot {shlex.quote(case.mounted)} {shlex.quote(case.name)} {shlex.quote(case.offline)}\n"
+    script += "sha256sum < /dev/vda3 | cmp - /other && echo untouched"
+    said = run_in_initrd(script, kernel=zfs.kernel, initrd=zfs.initrd, volume=disk, seconds=1500)
+    assert said.pop() == "untouched"
+    for case in CASES:
+        at = said.index(f"case {case.name}")
+        facts, *root = said[at + 1 : at + 4]
+        guard = json.loads(facts)
+        assert (guard["outcome"], guard["root"]) == (case.outcome, "zfs"), (case.name, guard)
+        assert case.reason in " ".join(guard["reasons"]), (case.name, guard)
+        assert root == ["root 755 0:0", "anicca-root anicca-root/root anicca-root/root@blank "], case.name
+        assert case.outcome == "made-afresh" or guard["reasons"] == []
 
 
 def test_without_its_volume_the_root_is_in_memory(zfs: Any, booted: tuple[Path, Any], tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 # ZFS: of all pools the one on the root's device is imported, and its root rolled back to a blank snapshot. That carries a
 # record of the root's properties, which are rolled back by nothing. Same functions, same order in each backend.
 # shellcheck shell=dash
-# shellcheck disable=SC2034,SC2154 # options, kind: the guard reads them; device, mounted_source, seen: set elsewhere
+# shellcheck disable=SC2034,SC2154 # options, kind, patience: the guard reads them; mounted_source, newline, seen: set elsewhere
 kind=zfs
+patience=120 # an import goes through what the last boot had not finished
 pool=anicca-root
 record=anicca:blank
 zfs_pools=/proc/spl/kstat/zfs
@@ -98,16 +99,20 @@ zfs_clear() {
         case $zfs_name in
             "$pool" | "$pool/root") ;;
             "$pool/root@blank") zfs_recorded=$zfs_value ;;
-            # What went with another is not there any more.
+            # What went with another is not there any more. Bookmarks take no -R.
+            *'#'*) zfs_more=1 && zfs destroy "$zfs_name" > "$seen" 2>&1 ;;
             *) zfs_more=1 && zfs destroy -R "$zfs_name" > "$seen" 2>&1 ;;
         esac
     done < "$ANICCA_RUN/guard.pool"
     case $zfs_recorded in
         '' | -) because "there is no blank snapshot of ours" && return 1 ;;
     esac
-    if [ -n "$zfs_more" ] && [ "$(zfs list -H -r -t all -o name "$pool" | wc -l)" != 3 ]; then
-        because "what was made in the pool cannot be destroyed: $(cat "$seen")"
-        return 1
+    if [ -n "$zfs_more" ]; then
+        zfs_more=$(zfs list -H -r -t all -o name "$pool")
+        if [ "$zfs_more" != "$pool$newline$pool/root$newline$pool/root@blank" ]; then
+            because "what was made in the pool cannot be destroyed: $zfs_more"
+            return 1
+        fi
     fi
     zfs_properties
     [ "$value" != "$zfs_recorded" ] || return 0
