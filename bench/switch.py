@@ -52,7 +52,7 @@ from anicca.vm.probe import choose_accelerator
 from anicca.vm.qemu import Disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 def files(first: int, rest: int) -> tuple[str, ...]:
@@ -166,39 +166,46 @@ class Bench:
             said = f"{MANY} files as declared: {least[name]:.2f} s, {used[name]:.2f} s processor"
             self.row(f"  beside {name}", least["anicca"] / least[name], AS_FAST, said)
 
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """The tools' root in the guest, as long as it is needed."""
+        self.mover.ask("mount /dev/vdc /mnt && mount -t proc proc /mnt/proc && mount --rbind /sys /mnt/sys")
+        yield
+        self.mover.ask("umount --recursive /mnt")
+
+    def compare(self, what: str, limits: Mapping[str, float], turns: Sequence[Mapping[str, str]]) -> None:
+        """What each is asked, by name, in turns; the first of each reads its programs from the disk."""
+        times: dict[str, list[float]] = {name: [] for name in turns[0]}
+        for turn in turns:
+            for name, command in turn.items():
+                times[name].append(self.seconds(command))
+        ours, *others = ((name, statistics.median(found[1:])) for name, found in times.items())
+        for name, theirs in others:
+            said = f"{ours[1]:.1f} s, {theirs:.1f} s emulated, ratio {ours[1] / theirs:.2f}"
+            self.row(f"{what} {name}", ours[1] / theirs, limits.get(name, math.inf), said)
+
     def built_here(self) -> None:
-        """One file of a host.py, and one file of each tool; and each with nothing to do."""
+        """One file of a host.py, built there, and one file of each tool."""
         host = self.mover
         host.ask("mkdir -p /root/host; cat > /root/host/host.lock", stdin=BASE.file.with_name("host.lock").read_bytes())
         host.ask("cat > /root/host/host.py", stdin=BASE.file.read_bytes())
-        host.ask("mount /dev/vdc /mnt && mount -t proc proc /mnt/proc && mount --rbind /sys /mnt/sys")
-        one: dict[str, list[float]] = {name: [] for name in ("anicca", *(peer.name for peer in PEERS))}
-        idle: dict[str, list[float]] = {name: [] for name in one}
-        for peer in PEERS:
-            host.ask(PEER.format(peer.apply.format("many")))
-        for round_number in range(self.rounds + 1):
-            letter = "ab"[round_number % 2]
-            host.ask(CHANGE.format(f"{letter}{round_number}"))
-            one["anicca"].append(self.seconds("anicca switch /root/host/host.py"))
-            idle["anicca"].append(self.seconds("anicca switch $(readlink /run/anicca/system)"))
-            for peer in PEERS:
-                one[peer.name].append(self.seconds(PEER.format(peer.apply.format(f"one-{letter}"))))
-                idle[peer.name].append(self.seconds(PEER.format(peer.apply.format("many"))))
-        host.ask("umount --recursive /mnt")
-        # The first of each reads its programs from the disk.
-        changed, unchanged = (
-            {name: statistics.median(times[1:]) for name, times in all_.items()} for all_ in (one, idle)
-        )
-        for peer in PEERS:
-            ours, theirs = changed["anicca"], changed[peer.name]
-            said = f"{ours:.1f} s, {theirs:.1f} s emulated, ratio {ours / theirs:.2f}"
+        turns = []
+        for number in range(self.rounds + 1):
+            letter = "ab"[number % 2]
+            ours = f"{CHANGE.format(f'{letter}{number}')} && anicca switch /root/host/host.py"
+            turns.append(
+                {"anicca": ours, **{one.name: PEER.format(one.apply.format(f"one-{letter}")) for one in PEERS}}
+            )
+        with self.beside():
             # What is asked for is Puppet's time.
-            limit = AS_FAST if peer.name == "Puppet" else math.inf
-            self.row(f"one file of a host.py, beside {peer.name}", ours / theirs, limit, said)
-        for peer in PEERS:
-            ours, theirs = unchanged["anicca"], unchanged[peer.name]
-            said = f"{ours:.1f} s, {theirs:.1f} s emulated, ratio {ours / theirs:.2f}"
-            self.row(f"nothing to do in the guest, beside {peer.name} with {MANY} files", ours / theirs, math.inf, said)
+            self.compare("one file of a host.py, beside", {"Puppet": AS_FAST}, turns)
+
+    def idle(self) -> None:
+        """Nothing to do, beside a thousand files that are as declared."""
+        turn = {"anicca": "anicca switch $(readlink /run/anicca/system)"}
+        turn |= {one.name: PEER.format(one.apply.format("many")) for one in PEERS}
+        with self.beside():
+            self.compare(f"nothing to do in the guest, beside {MANY} files of", {}, [turn] * (self.rounds + 1))
 
     def one_and_many(self) -> None:
         """One file of /etc, and a thousand."""
@@ -288,6 +295,7 @@ def measure_there(rounds: int, peers: Path) -> list[str]:
             bench.one_and_many()
             bench.downtime()
             bench.reboots()
+            bench.idle()
     return bench.missed
 
 
