@@ -189,21 +189,24 @@ def carry_out(
         systemd.systemctl("daemon-reload")
     if units.tmpfiles:
         systemd.run_tmpfiles()
-    stopped = [one.unit for one in units.restart if one.unit.endswith(".socket")]
-    if stopped:
-        # A socket cannot be bound anew while its service holds it.
-        services = [
-            one.unit for one in units.restart if one.unit.endswith(".service") and "it has" in " ".join(one.why)
-        ]
-        problems += _failed("stopping", systemd.act("stop", [*services, *stopped]))
     problems += _failed("reloading", systemd.act("reload", [one.unit for one in units.reload]))
     for verb, actions in (("restart", units.restart), ("start", units.start)):
         for is_early in (True, False):
             names = [one.unit for one in actions if (one.unit in plan.early) == is_early]
+            if verb == "restart":
+                # No earlier than needed: nobody is served meanwhile.
+                problems += _failed("stopping", systemd.act("stop", _bound(names, units)))
             problems += _failed(f"{verb}ing", systemd.act(verb, names))
     for uid, theirs in plan.users.items():
         problems += _of_user(uid, theirs)
     return problems
+
+
+def _bound(names: Collection[str], units: UnitPlan) -> list[str]:
+    """The sockets among units that restart, after the services that hold them: else they cannot be bound anew."""
+    sockets = [name for name in names if name.endswith(".socket")]
+    why = {one.unit: " ".join(one.why) for one in units.restart}
+    return [*(unit for unit in why if any(f"it has {one}," in why[unit] for one in sockets)), *sockets]
 
 
 def _of_user(uid: int, units: UnitPlan) -> list[str]:

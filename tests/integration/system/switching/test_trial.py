@@ -323,11 +323,16 @@ def test_a_kernel_setting_that_stays_is_said_as_long_as_it_does(
 def test_sockets_stop_before_they_start_again(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch)
     restart = (
-        *some("d.socket"),
+        *some("d.socket", "early.service", "late.service"),
         Action(unit="d.service", why=("it has d.socket, which changed",)),
     )
-    go(host, replace(PLAN, units=UnitPlan(restart=restart), checks=()))
-    assert played.asked == ["stop d.service d.socket", "restart d.socket d.service"]
+    go(host, replace(PLAN, units=UnitPlan(reload=some("soft.service"), restart=restart), checks=()))
+    assert played.asked == [
+        "reload soft.service",
+        "restart early.service",
+        "stop d.service d.socket",
+        "restart d.socket late.service d.service",
+    ]
 
 
 def test_who_keeps_the_old_etc_is_written_down(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
