@@ -192,15 +192,19 @@ def million(directory: Path) -> None:
     """What all processes of a scan hold at most, of a million files; pages that they share are counted once (PSS)."""
     tree = directory / "million"
     for number in range(1000):
-        (tree / f"{number:03}").mkdir(parents=True)
+        (tree / f"{number:03}").mkdir(parents=True, exist_ok=True)
         for other in range(1000):
             os.close(os.open(tree / f"{number:03}/a-file-of-the-million-{other:03}", os.O_CREAT | os.O_WRONLY))
     (directory / "metadata.py").write_text(METADATA)
-    baseline = str(directory / "million.zst")
+    baseline, nothing = str(directory / "million.zst"), str(directory / "nothing.zst")
+    (directory / "nothing").mkdir(exist_ok=True)
+    process.run([*ANICCA, "baseline", "save", nothing, "--root", directory / "nothing"])
     for name, argv in (
         ("scan with xattrs", [sys.executable, str(directory / "metadata.py"), str(tree), "xattrs"]),
         ("anicca baseline save", [*ANICCA, "baseline", "save", baseline, "--root", str(tree)]),
         ("anicca baseline compare", [*ANICCA, "baseline", "compare", baseline, "--root", str(tree)]),
+        ("the same, all of it drift", [*ANICCA, "baseline", "compare", nothing, "--root", str(tree)]),
+        ("and as JSON", [*ANICCA, "--json", "baseline", "compare", nothing, "--root", str(tree)]),
     ):
         child = process.start(argv, output=directory / "log")
         started, most = time.perf_counter(), 0

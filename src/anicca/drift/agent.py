@@ -17,6 +17,7 @@ from anicca.drift.findings import Look, finding_record, of_the_system, only, pla
 from anicca.drift.inside import Root
 from anicca.drift.lines import put_path
 from anicca.drift.pile import Pile
+from anicca.drift.rows import without_collector
 from anicca.drift.scan import Options, Scan
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 MARK = b"\nanicca-drift-answer\n"
 
 
+@without_collector()
 def main(request: dict[str, Any]) -> None:
     """Do what is asked and answer; what cannot be done is answered too."""
     out = sys.stdout.buffer

@@ -7,6 +7,7 @@ where the mount is what it should be, so that costs little, and shows it where i
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -25,6 +26,7 @@ from anicca.drift.findings import Findings, seen_around
 from anicca.drift.inside import Root
 from anicca.drift.pile import Finding, Pile
 from anicca.drift.pool import Pool
+from anicca.drift.rows import without_collector
 from anicca.drift.rules import SUSPICIOUS, Judgement
 from anicca.drift.scan import Options, Scan
 from anicca.errors import AniccaError
@@ -49,6 +51,7 @@ WHY = {
 }
 
 
+@without_collector()
 def examine_deep(
     root: Path, store: LocalStore, shallow: Findings, *, report: Report = events.ignore, workers: int = 0
 ) -> Findings:
@@ -144,7 +147,7 @@ def _expected(root: Root, current: bytes, directory: bytes) -> dict[bytes, Expec
         return _of_image(root.read(current + b"/etc.erofs"))
     tree = system.read_tree(root)
     found = {}
-    for line in root.read(current + b"/manifest.jsonl").splitlines():
+    for line in io.BytesIO(root.read(current + b"/manifest.jsonl")):
         if line.startswith((b'{"path":"/usr/', b'{"path":"/usr"', b'{"path": "/usr')):
             entry = tree.expected(json.loads(line), ORIGIN, "/usr")
             found[entry.path] = entry

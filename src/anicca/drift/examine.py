@@ -13,6 +13,7 @@ from anicca.drift.findings import Look, judged, of_the_system, only, seen_around
 from anicca.drift.inside import Root
 from anicca.drift.pile import Pile
 from anicca.drift.remote import look_there, scan_there
+from anicca.drift.rows import without_collector
 from anicca.drift.scan import Options, Scan
 from anicca.drift.system import CURRENT
 from anicca.drift.writers import read_writers, users_alone
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PROGRESS_EVERY = 5000
 
 
+@without_collector()
 def examine(root: Path, *, cross_mounts: bool = True, report: Report = events.ignore) -> Findings:
     """The drift of a root from its anicca system or dpkg's records. Raises `AniccaError`."""
     top = os.fsencode(root)
@@ -105,6 +107,7 @@ def see(
     return facts, around, told(blobs, f"read {name}", report)
 
 
+@without_collector()
 def save_baseline(
     root: Path,
     output: Path,
@@ -134,6 +137,7 @@ def save_baseline(
         raise AniccaError(f"{root}: {error.strerror or error}") from error
 
 
+@without_collector()
 def compare_to_baseline(
     root: Path,
     baseline: Baseline,
@@ -151,6 +155,7 @@ def compare_to_baseline(
     return findings._replace(notes=(*findings.notes, *differences(baseline.facts, facts)))
 
 
+@without_collector()
 def compare_baselines(before: Baseline, after: Baseline) -> Findings:
     """Everything in which two baselines differ. Raises `RefusedError` where one changes while it is read."""
     findings = _weighed(before, read_lines(after), Around())

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anicca.drift.entry import Xattrs
 
     Row = tuple[Any, ...]
@@ -21,6 +25,18 @@ fields = attrgetter(
     *("st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns", "st_nlink", "st_dev", "st_ino", "st_rdev")
 )
 """Those of a status that an entry has, in its order."""
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Nobody looks for cycles meanwhile: to go through a million tuples, which have none, takes long."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def row_of(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RUN_NAMES = 128
 """So many names are told at once."""
+SOME = 10_000
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
 
@@ -111,7 +112,7 @@ class Walk:
                 seen = status(name, dir_fd=fd, follow_symlinks=False)
                 form = seen.st_mode & FORMAT
                 if form == DIRECTORY:
-                    below = self._directory(level, path, name, rows)
+                    below = self._directory(level, path, seen, rows)
                     if below is not None:
                         return below
                     continue
@@ -127,9 +128,10 @@ class Walk:
                 return level
         return None
 
-    def _directory(self, level: Level, path: bytes, name: bytes, rows: list[Row]) -> Level | None:
+    def _directory(self, level: Level, path: bytes, seen: os.stat_result, rows: list[Row]) -> Level | None:
         """Tell of a directory, and go into it if that is where the walk goes. Raises `OSError`."""
         places, flags = self._places, level.flags
+        name = path.rpartition(b"/")[2]
         fd = self._descent.here()
         place = b"/proc/self/fd/%d/" % fd if self._xattrs else None
         if places.stays_out(path):
@@ -142,7 +144,10 @@ class Walk:
             rows += unseen(path, error, "")
             return None
         try:
-            rows.append(row_of(path, os.fstat(below), b"", flags, below if self._xattrs else None))
+            if path in places.tops:
+                # What is mounted there, not what lies beneath.
+                seen = os.fstat(below)
+            rows.append(row_of(path, seen, b"", flags, below if self._xattrs else None))
             return Level(path, places.flags_below(path, flags), self._names())
         except OSError as error:
             rows += unseen(path, error, "")
@@ -152,9 +157,9 @@ class Walk:
     def _names(self) -> Iterator[bytes]:
         """The names in the directory where we are."""
         found: list[Any] = os.listdir(self._descent.here())  # noqa: PTH208 (no path)
-        # One by one, for there can be a million: both lists together would be too much.
-        for place, name in enumerate(found):
-            found[place] = name.encode(ENCODING, ERRORS)
+        # Some at a time, for there can be a million: both lists together would be too much.
+        for at in range(0, len(found), SOME):
+            found[at : at + SOME] = [name.encode(ENCODING, ERRORS) for name in found[at : at + SOME]]
         found.sort()
         return iter(found)
 

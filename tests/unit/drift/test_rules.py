@@ -61,6 +61,10 @@ def test_the_suspicious(path: str, mode: int, more: dict[str, object]) -> None:
         ("/dev/null", DEVICE, b""),
         ("/var/lib/dpkg/status", FILE, b""),
         ("/var/lib/dpkg/triggers/File", FILE, b""),
+        ("/usr/share/mime/image", DIRECTORY, b""),
+        ("/var/lib/texmf/web2c/pdftex/latex.fmt", FILE, b""),
+        ("/etc/.java/.systemPrefs/.system.lock", FILE, b""),
+        ("/etc/apparmor.d/local", DIRECTORY, b""),
     ],
 )
 def test_what_debian_makes_is_explained(path: str, mode: int, target: bytes) -> None:
