@@ -98,7 +98,7 @@ def measure(work: Path, rounds: int, gigabytes: int, *, count: bool, afresh: boo
     process.run(["mkfs.f2fs", "-q", "-f", "-l", "anicca-root", "-O", "extra_attr,compression", volume])
     script = SCRIPT.replace("@OPTIONS@", OPTIONS).replace("@ROUNDS@", str(rounds + 2))
     script = script.replace("@AFRESH@", AFRESH.replace("@OPTIONS@", OPTIONS) if afresh else "")
-    words = run_alone(script, work=work, volume=volume, seconds=240 + (80 if afresh else 20) * rounds, count=count)
+    words = run_alone(script, work=work, volume=volume, seconds=1200 + (80 if afresh else 20) * rounds, count=count)
     taken: dict[str, list[float]] = {"bare": [], "busybox": [], "guard": [], "mkfs": [], "afresh": []}
     for line in words:
         what, *times = line.split()

@@ -100,6 +100,9 @@ case $deed in
     secret) mkdir /secret; for n in $(seq 100); do echo "nobody is to $(echo read) this" > /secret/$n; done; sync ;;
     full)
         dd if=/dev/zero of=/full bs=1M 2> /dev/null; n=0
+        # btrfs has both in the same blocks, and takes five times as many files if they are empty.
+        some=$(head -c 1500 /dev/zero | tr '\0' x)
+        while echo $some > /t$n; do n=$((n + 1)); done 2> /dev/null
         while true > /i$n; do n=$((n + 1)); done 2> /dev/null; sync
         ;;
     plant)
@@ -109,6 +112,7 @@ case $deed in
         chmod 777 /nix/persist/var/kept; chown 9:9 "/nix/persist/var/one file"; sync
         ;;
     sticky) echo x > /x; mount -o remount,checkpoint=enable / && echo remounted; sync ;;
+    fill) for size in 64k 1k; do dd if=/dev/zero of=/var/kept/full-$size bs=$size 2> /dev/null; done; sync ;;
 esac
 end
 umount -a -r 2> /dev/null
@@ -145,6 +149,8 @@ class How(TypedDict, total=False):
     """Sectors of the disk that give errors when read."""
     late_seconds: float
     """Plug the disk in so long after the start."""
+    driver: str
+    """What QEMU attaches the disk by, instead of virtio-blk-pci."""
     state: Path
     """The state of a machine to go on from, instead of starting one."""
 
@@ -182,7 +188,7 @@ class Bench:
         try:
             if "state" in how:
                 go_on(child, disk.with_name("qmp"))
-            while child.poll() is None and time.monotonic() < started + how.get("seconds", 240):
+            while child.poll() is None and time.monotonic() < started + how.get("seconds", 600):
                 if how.get("cut") and b"cut-me" in words.read_bytes():
                     time.sleep(how.get("delay_seconds", 0))
                     break
@@ -220,7 +226,8 @@ class Bench:
             reboots=False,
         )
         incoming = ["-incoming", f"exec:cat {how['state']}"] if "state" in how else []
-        qemu = qemu_argv(plan)
+        driver = how.get("driver", "virtio-blk-pci")
+        qemu = [word.replace("virtio-blk-pci,drive=disk0", f"{driver},drive=disk0") for word in qemu_argv(plan)]
         if "state" in how or "late_seconds" in how:
             qemu += ["-qmp", f"unix:{disk.with_name('qmp')},server=on,wait=off"]
         if "late_seconds" in how:
@@ -318,38 +325,62 @@ exec > /dev/ttyS1 2>&1
 """
 
 
-def run_alone(script: str, *, work: Path, volume: Path, seconds: float, count: bool = False) -> list[str]:
+def run_alone(
+    script: str, *, work: Path, volume: Path, seconds: float, count: bool = False, memory_mib: int = 768
+) -> list[str]:
     """What a script says that runs in our initrd instead of systemd, with a volume as /dev/vda. For benches.
 
     With `count` the guest's clock counts instructions (8 ns each) instead of time.
     """
     tree = make_tree()
-    kernel = find_kernel(tree)
     make_initrd(tree, work / "ours")
-    ours = (work / "ours").read_bytes()
+    return run_in_initrd(
+        script,
+        kernel=find_kernel(tree),
+        initrd=work / "ours",
+        volume=volume,
+        seconds=seconds,
+        count=count,
+        memory_mib=memory_mib,
+    )
+
+
+def run_in_initrd(
+    script: str,
+    *,
+    kernel: KernelFiles,
+    initrd: Path,
+    volume: Path,
+    seconds: float,
+    count: bool = False,
+    memory_mib: int = 768,
+) -> list[str]:
+    """What a script says that runs in any initrd with busybox instead of its init. See `run_alone`."""
+    content = initrd.read_bytes()
     init = f"{ALONE}{script}\necho end\npoweroff -f\n"
     added = write_cpio([file("alone", init.encode(), executable=True)])
-    (work / "initrd").write_bytes(ours + bytes(-len(ours) % 4) + added)
+    alone, console, words = (initrd.with_name(f"{initrd.name}-{name}") for name in ("alone", "console", "words"))
+    alone.write_bytes(content + bytes(-len(content) % 4) + added)
     plan = QemuPlan(
         name="alone",
         accelerator="tcg",
         boot=DirectKernel(
             kernel=kernel.image,
-            initrd=work / "initrd",
+            initrd=alone,
             command_line="console=ttyS0 quiet panic=-1 no_timer_check rdinit=/alone",
         ),
         disks=(Disk(path=volume),),
-        serials=(SerialFile(path=work / "console"), SerialFile(path=work / "words")),
-        memory_mib=768,
+        serials=(SerialFile(path=console), SerialFile(path=words)),
+        memory_mib=memory_mib,
         cpus=1,
         reboots=False,
     )
     argv = [word.replace("thread=multi", "thread=single") if count else word for word in qemu_argv(plan)]
     argv += ["-icount", "shift=3"] if count else []
     process.run(["setpriv", "--pdeathsig", "KILL", *argv], timeout_seconds=seconds)
-    words = (work / "words").read_text().replace("\r", "").splitlines()
-    assert words[-1:] == ["end"], (work / "console").read_text()[-3000:] + "\n".join(words)
-    return words[:-1]
+    said = words.read_text().replace("\r", "").splitlines()
+    assert said[-1:] == ["end"], console.read_text()[-3000:] + "\n".join(said)
+    return said[:-1]
 
 
 def put_busybox(directory: Path) -> None:

@@ -14,7 +14,7 @@ from anicca import process
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 BACKENDS = (
     ("btrfs", "btrfs", "made-afresh"),

@@ -186,12 +186,14 @@ choose() {
         device=$value
         clock
         wait_from=$now
-        if ! await "$device" 45; then
+        await "$device" 45
+        choose_there=$?
+        clock
+        waited=$((now - wait_from))
+        if [ "$choose_there" != 0 ]; then
             because "$device has not appeared in 45 seconds"
             return
         fi
-        clock
-        waited=$((now - wait_from))
     fi
     hand_over
     case $? in
