@@ -44,7 +44,7 @@ def report(context: Context, *, output: Path, root: Path | None, one_file_system
     inside = Root(os.fsencode(top))
     findings = examine(top, cross_mounts=not one_file_system, report=context.report)
     running = os.fsdecode(inside.real(system.CURRENT)) if inside.exists(system.CURRENT) else ""
-    guard = _guard(inside)
+    guard = read_guard(inside)
     page = Page(facts_of(os.fsencode(top)), findings, running, guard, tuple(_boots(top) if running else ()))
     text = render(page)
     fs.write_atomic(output, text.encode("utf-8", "replace"), mode=0o600)
@@ -52,7 +52,7 @@ def report(context: Context, *, output: Path, root: Path | None, one_file_system
     context.print(record, str(output))
 
 
-def _guard(root: Root) -> GuardFacts | str | None:
+def read_guard(root: Root) -> GuardFacts | str | None:
     """What the guard said of this boot, or why that cannot be read; None where there is no guard."""
     from anicca.roots.facts import parse_facts  # noqa: PLC0415
 

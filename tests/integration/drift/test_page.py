@@ -13,7 +13,9 @@ from tests.integration.drift.browser import BACKSPACE, ENTER, RIGHT, Browser, mi
 from tests.integration.drift.sample_page import guard, sample
 
 from anicca import process
+from anicca.cli.report import read_guard
 from anicca.drift.findings import Findings
+from anicca.drift.inside import Root
 from anicca.drift.pages import Page, render
 from anicca.drift.pile import Pile
 
@@ -87,6 +89,19 @@ def test_names_are_text_whatever_is_in_them(page: Path) -> None:
     text = render(hostile._replace(facts=facts))
     assert "<b>@TABLE@" not in text
     assert text.count("<table class") == 1
+
+
+def test_facts_of_the_guard_that_cannot_be_read_are_not_taken_for_no_guard(tmp_path: Path) -> None:
+    (tmp_path / "run/anicca").mkdir(parents=True)
+    root, findings = Root(os.fsencode(tmp_path)), Findings("x", Pile(), 1, 1, 1, 0, sees_beneath=True)
+    assert read_guard(root) is None
+    for content in ("", "{", '{"outcome": 1}'):
+        (tmp_path / "run/anicca/guard.json").write_text(content)
+        said = read_guard(root)
+        assert isinstance(said, str)
+        text = render(Page({"host": "h"}, findings, guard=said))
+        assert "what the guard said cannot be read" in text
+        assert "/run/anicca/guard.json cannot be read" in text
 
 
 def test_a_clean_host_says_so() -> None:
