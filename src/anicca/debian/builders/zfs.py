@@ -15,8 +15,8 @@ from pathlib import Path
 MODULES = ("spl", "zfs")
 PROGRAMS = ("/usr/sbin/mount.zfs", "/usr/sbin/zfs", "/usr/sbin/zpool")
 MERGED = ("/bin/", "/lib/", "/lib64/", "/sbin/")
-MAKEFLAGS = "CONFIG_DEBUG_INFO= CONFIG_DEBUG_INFO_BTF= CONFIG_DEBUG_INFO_BTF_MODULES="
-"""For every make: what debuggers want would take most of the time, and is not looked at by any kernel."""
+MAKE_VARIABLES = "CONFIG_DEBUG_INFO= CONFIG_DEBUG_INFO_BTF= CONFIG_DEBUG_INFO_BTF_MODULES="
+"""For every make, those of configure too, which ignores MAKEFLAGS: what debuggers want would take most of the time."""
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     subprocess.run(["cp", "-R", "--preserve=mode,timestamps", sources[0], source], check=True)
     subprocess.run(["chmod", "-R", "u+w", source], check=True)
     built = Path("/usr/lib/modules", kernel)
-    environment = {**os.environ, "MAKEFLAGS": MAKEFLAGS, "TEST_JOBS": cores}
+    environment = {**os.environ, "GNUMAKEFLAGS": MAKE_VARIABLES, "TEST_JOBS": cores}
     # As the package's dkms.conf has it.
     configure = [
         *("sh", "./configure", "--disable-dependency-tracking", "--prefix=/usr", "--with-config=kernel"),
