@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
 
 MIB = 1 << 20
 SECRET = b"nobody is to read this"
@@ -270,6 +270,15 @@ def test_a_disk_that_appears_late_is_waited_for(bench: Any, tmp_path: Path) -> N
     word = bench.boot(bench.copy(tmp_path), late_seconds=40)
     assert (word.guard["outcome"], word.guard["reasons"]) == ("blank", [])
     assert word.guard["waited_seconds"] > 10
+
+
+@pytest.mark.nightly
+def test_a_disk_on_nvme(bench: Any, tmp_path: Path) -> None:
+    disk = bench.copy(tmp_path)
+    first = bench.boot(disk, deed="junk", driver="nvme,serial=root")
+    word = bench.boot(disk, driver="nvme,serial=root")
+    assert (word.guard["outcome"], word.guard["reasons"]) == ("blank", [])
+    check(word, first, boots=2)
 
 
 @pytest.mark.nightly
