@@ -169,7 +169,9 @@ class Bench:
     @contextmanager
     def beside(self) -> Iterator[None]:
         """The tools' root in the guest, as long as it is needed."""
-        self.mover.ask("mount /dev/vdc /mnt && mount -t proc proc /mnt/proc && mount --rbind /sys /mnt/sys")
+        self.mover.ask(
+            "mount /dev/vdc /mnt && mount -t proc proc /mnt/proc && mount --rbind --make-rslave /sys /mnt/sys"
+        )
         yield
         self.mover.ask("umount --recursive /mnt")
 
