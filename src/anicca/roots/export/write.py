@@ -30,7 +30,10 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "dracut": Kind(
-        own={name: f"{DRACUT_MODULE}/{name}" for name in ("module-setup.sh", "aside.conf", "anicca-over.service")},
+        own={
+            name: f"{DRACUT_MODULE}/{name}"
+            for name in ("module-setup.sh", "aside.conf", "anicca-over.service", "66-anicca-stack.rules")
+        },
         scripts=f"{DRACUT_MODULE}/scripts",
         unit=DRACUT_MODULE,
     ),

@@ -11,6 +11,11 @@ check() {
 
 depends() {
     echo systemd
+    # What the volume may be stacked on, as far as the host has it.
+    find_binary mdadm > /dev/null && echo mdraid
+    find_binary lvm > /dev/null && echo lvm
+    [[ -x $systemdutildir/systemd-cryptsetup ]] && echo systemd-cryptsetup
+    return 0
 }
 
 installkernel() {
@@ -20,7 +25,8 @@ installkernel() {
 install() {
     local file
     inst_multiple busybox mount umount udevadm modprobe blkid mkfs.f2fs
-    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs blkdiscard
+    inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs blkdiscard systemd-run
+    inst_rules "$moddir/66-anicca-stack.rules"
     for file in "$moddir"/scripts/*.sh; do
         inst_script "$file" "/usr/lib/anicca/${file##*/}"
     done
