@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import MutableSequence
 
 # No test is timed: a busy machine is no fault of the code.
 settings.register_profile("anicca", deadline=None)
 settings.load_profile("anicca")
 
+LONGEST = "tests/integration/system/"
 
-def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Where tests run side by side, those of a folder that need real tools stay together: they share what is built."""
-    for item in items:
-        if item.get_closest_marker("integration") is not None:
-            item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
+def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
+    """What takes longest comes first, so that nobody waits for it alone in the end."""
+    items[:] = sorted(items, key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where tests run side by side, those of a folder stay together: they share what is built."""
+    # Imported where it is there; it has no types.
+    scheduling = import_module("xdist.scheduler").LoadScopeScheduling(config, log)
+    scheduling._split_scope = lambda nodeid: nodeid.partition("::")[0].rpartition("/")[0]
+    return scheduling
