@@ -117,6 +117,8 @@ class Action:
 
     unit: str
     why: tuple[str, ...]
+    holds: str = ""
+    """The socket that starts anew too, for which it has to be down."""
 
     def __str__(self) -> str:
         return f"{self.unit} ({'; '.join(self.why)})"
@@ -257,7 +259,7 @@ class _Planner:
             unit = self.new.get(name)
             for service in unit.triggers() if unit else ():
                 if service in self.active and self.active[service].is_up and service not in found:
-                    found[service] = Action(unit=service, why=(f"it has {name}, which changed",))
+                    found[service] = Action(unit=service, why=(f"it has {name}, which changed",), holds=name)
         return sorted(found.values(), key=lambda one: (not one.unit.endswith(".socket"), one.unit))
 
     def reasons(self, before: Unit, after: Unit, one: Active) -> tuple[list[str], list[str]]:

@@ -205,8 +205,7 @@ def carry_out(
 def _bound(names: Collection[str], units: UnitPlan) -> list[str]:
     """The sockets among units that restart, after the services that hold them: else they cannot be bound anew."""
     sockets = [name for name in names if name.endswith(".socket")]
-    why = {one.unit: " ".join(one.why) for one in units.restart}
-    return [*(unit for unit in why if any(f"it has {one}," in why[unit] for one in sockets)), *sockets]
+    return [*(one.unit for one in units.restart if one.holds in sockets), *sockets]
 
 
 def _of_user(uid: int, units: UnitPlan) -> list[str]:

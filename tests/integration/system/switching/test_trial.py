@@ -324,7 +324,7 @@ def test_sockets_stop_before_they_start_again(host: SmallHost, monkeypatch: pyte
     played = Played(monkeypatch)
     restart = (
         *some("d.socket", "early.service", "late.service"),
-        Action(unit="d.service", why=("it has d.socket, which changed",)),
+        Action(unit="d.service", why=("it has d.socket, which changed",), holds="d.socket"),
     )
     go(host, replace(PLAN, units=UnitPlan(reload=some("soft.service"), restart=restart), checks=()))
     assert played.asked == [
