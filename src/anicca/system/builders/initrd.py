@@ -28,7 +28,6 @@ LEFT_OUT = (
 """Nothing of these goes into an initrd; copying them would only take time."""
 KEPT = ("/usr", "/etc", "/bin", "/lib", "/lib64", "/sbin", "/var", "/tmp")  # noqa: S108
 KERNEL_VERSION = "@KERNEL@"
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "LC_ALL": "C"}
 MOUNTS = (("proc", "/proc"), ("dev", "/dev"))
 
 
@@ -49,13 +48,13 @@ def main() -> None:
     )
     manifest.copy_out(entries, str(root), Ids.read(Path(os.environ["idsPath"])))
     shutil.copytree(os.environ["module"], root / "usr/lib/dracut/modules.d/90anicca", copy_function=copy_module_file)
+    dracut = json.loads(Path(os.environ["dracutPath"]).read_bytes())
     if "modules" in os.environ:
         lay_over(Path(os.environ["modules"]), root)
-        subprocess.run(["chroot", root, "depmod", kernels[0]], check=True, env=ENVIRONMENT)
+        subprocess.run(["chroot", root, "depmod", kernels[0]], check=True, env=dracut["environment"])
     for name, target in MOUNTS:
         (root / name).mkdir(exist_ok=True)
         subprocess.run(["mount", "--rbind", target, root / name], check=True)
-    dracut = json.loads(Path(os.environ["dracutPath"]).read_bytes())
     arguments = [kernels[0] if argument == KERNEL_VERSION else argument for argument in dracut["arguments"]]
     subprocess.run(
         ["chroot", root, *arguments],
