@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anicca import fs, process
 from anicca.drift import system
-from anicca.drift.entry import Entry, is_below
+from anicca.drift.entry import Entry, Leaders, is_below
 from anicca.drift.scan import Options, Scan, look_at
 from anicca.errors import AniccaError
 from anicca.store import locks
@@ -70,9 +70,14 @@ def read_declared(root: Root) -> Declared:
     return Declared(found, running)
 
 
+def area_of(top: Path) -> Path:
+    """Where the persistent area of the host whose root is `top` lies."""
+    return top / os.fsdecode(AREA[1:])
+
+
 def in_area(top: Path, path: bytes) -> Path:
     """Where a path of the host whose root is `top` lies in its persistent area."""
-    return top / os.fsdecode(AREA[1:]) / os.fsdecode(path.lstrip(b"/"))
+    return area_of(top) / os.fsdecode(path.lstrip(b"/"))
 
 
 def own_place(top: Path, name: str) -> Path:
@@ -82,7 +87,7 @@ def own_place(top: Path, name: str) -> Path:
 
 def own(top: Path, name: str) -> Path:
     """A directory of ours in the persistent area, which is made if missing. Raises `AniccaError` where none is."""
-    area = top / os.fsdecode(AREA[1:])
+    area = area_of(top)
     if not area.is_dir():
         raise AniccaError(f"{area}: no persistent area is there", hint="this is for hosts that anicca built")
     directory = own_place(top, name)
@@ -167,7 +172,7 @@ def _difference(before: tuple[Entry, bytes] | None, after: tuple[Entry, bytes] |
 
 def _states(top: Path) -> Iterator[tuple[Entry, bytes]]:
     """All that is at and below a path, in order, each with the first name of its file."""
-    leaders: dict[tuple[int, int], bytes] = {}
+    leaders = Leaders()
     place = os.fsencode(top)
     if top.is_dir() and not top.is_symlink():
         entries: Iterator[Entry] = iter(Scan(place, Options(want="sha256", cross_mounts=False, polite=True)))
@@ -176,7 +181,7 @@ def _states(top: Path) -> Iterator[tuple[Entry, bytes]]:
         found = look_at(directory, b"/" + name, "sha256")
         entries = iter([] if found is None else [found._replace(path=b"/")])
     for entry in entries:
-        yield entry, leaders.setdefault((entry.dev, entry.ino), entry.path) if entry.nlink > 1 else entry.path
+        yield entry, leaders.of(entry.path, entry.dev, entry.ino, entry.nlink) if entry.nlink > 1 else entry.path
 
 
 def plain_parents(area: Path, path: bytes) -> Path | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from anicca import events, fs
 from anicca.declare.paths import FORBIDDEN_PERSIST, path_fault
 from anicca.drift import orphans, records, system
-from anicca.drift.area import AREA, Copied, copy_verified, held, in_area, own, plain_parents, read_declared
+from anicca.drift.area import Copied, area_of, copy_verified, held, in_area, own, plain_parents, read_declared
 from anicca.drift.entry import is_below, kind_of
 from anicca.drift.inside import Root
 from anicca.errors import AniccaError, RefusedError, UsageError
@@ -72,7 +72,7 @@ def plan_keep(top: Path, path: str, *, replace: bool = False) -> Plan:
             f"{os.fsdecode(below[0])} persists already ({', '.join(declared.paths[below[0]].by)}) and is in {shown}",
             hint="keep what lies beside it, path by path",
         )
-    link = plain_parents(top / os.fsdecode(AREA[1:]), place)
+    link = plain_parents(area_of(top), place)
     if link is not None:
         raise RefusedError(
             f"{link} is a symbolic link", hint="nothing is kept through one: remove it, or keep elsewhere"
@@ -114,7 +114,7 @@ def adopt(top: Path, path: str, *, days: int = 30) -> None:
     place = os.fsencode(path)
     declared = read_declared(Root(os.fsencode(top))).paths
     with held(top), _copy_of(top, place) as (fresh, _copied):
-        if not os.path.lexists(in_area(top, place)) or is_parent(top / os.fsdecode(AREA[1:]), path):
+        if not os.path.lexists(in_area(top, place)) or is_parent(area_of(top), path):
             _put(top, place, fresh)
         elif place in declared:
             orphans.move_aside(top, place, days=days, why="on the root when its path came to persist", source=fresh)
@@ -137,7 +137,7 @@ def _copy_of(top: Path, path: bytes) -> Iterator[tuple[Path, Copied]]:
 
 def _put(top: Path, path: bytes, fresh: Path) -> None:
     """Give a copy its place in the area."""
-    kept, place = top / os.fsdecode(AREA[1:]), os.fsdecode(path)
+    kept, place = area_of(top), os.fsdecode(path)
     make_parents(top, kept, place)
     put(kept, place, fresh)
     fs.sync_directory(own(top, WORK))

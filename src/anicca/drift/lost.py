@@ -28,7 +28,7 @@ from anicca.drift.descent import Descent
 from anicca.drift.entry import is_below, parent
 from anicca.drift.findings import Findings, from_record, to_record
 from anicca.drift.pile import DRIFT, EXPLAINED, PARTS, Pile
-from anicca.drift.rules import CLASSES, SECRET, matches
+from anicca.drift.rules import SECRET, matches, rank
 from anicca.errors import AniccaError
 from anicca.roots.facts import from_record as from_guard
 
@@ -120,14 +120,13 @@ def plan_files(findings: Findings, settings: Settings, room_bytes: int) -> tuple
 
     Wanted most is what a person should read first; of that, the small.
     """
-    rank = {name: number for number, name in enumerate(CLASSES)}
     chosen, refused, seen = [], dict[str, int](), set[bytes]()
 
     def refuse(why: str) -> None:
         refused[why] = refused.get(why, 0) + 1
 
     def want(one: Finding) -> tuple[int, int]:
-        return rank.get(one.judgement.name, 99), one.drift.size
+        return rank(one.judgement.name), one.drift.size
 
     files = (one for one in findings.drift if stat.S_ISREG(one.drift.mode))
     for one in heapq.nsmallest(MOST_FILES, files, key=want):
@@ -153,10 +152,7 @@ def plan_files(findings: Findings, settings: Settings, room_bytes: int) -> tuple
 
 def plan_list(findings: Findings) -> tuple[Findings, int]:
     """The findings that are written down, the suspicious first, and how many paths there were besides. Pure."""
-    rank = {name: number for number, name in enumerate(CLASSES)}
-    told = (
-        (rank.get(one.judgement.name, 99), at, one) for at, one in enumerate(findings.found) if one.part != EXPLAINED
-    )
+    told = ((rank(one.judgement.name), at, one) for at, one in enumerate(findings.found) if one.part != EXPLAINED)
     chosen = sorted(heapq.nsmallest(MOST_LISTED, told), key=lambda one: one[1])
     # Digests are of no use without the files, and could give a short secret away.
     listed = Pile(one._replace(drift=one.drift._replace(digest="")) for _, _, one in chosen)

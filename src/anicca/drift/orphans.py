@@ -12,7 +12,19 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anicca import fs
-from anicca.drift.area import AREA, OWN, Declared, held, in_area, leads_to, own, own_place, plain_parents, read_declared
+from anicca.drift.area import (
+    AREA,
+    OWN,
+    Declared,
+    area_of,
+    held,
+    in_area,
+    leads_to,
+    own,
+    own_place,
+    plain_parents,
+    read_declared,
+)
 from anicca.drift.entry import kind_of, parent
 from anicca.drift.inside import Root
 from anicca.drift.lines import get_path, put_path
@@ -50,7 +62,7 @@ class Aside(NamedTuple):
 def find_orphans(top: Path) -> list[Orphan]:
     """What no generation declares, the highest paths only. Raises `AniccaError`."""
     declared = read_declared(Root(os.fsencode(top)))
-    area = top / os.fsdecode(AREA[1:])
+    area = area_of(top)
     if not area.is_dir():
         raise AniccaError(f"{area}: no persistent area is there", hint="this is for hosts that anicca built")
     return [_measured(top, path) for path in _undeclared(top, b"/", declared)]
@@ -141,7 +153,7 @@ def put_back(top: Path, path: bytes) -> Aside:
         target = in_area(top, path)
         if os.path.lexists(target):
             raise RefusedError(f"{target} is there again", hint="move one of the two away by hand")
-        if plain_parents(top / os.fsdecode(AREA[1:]), path) is not None or not in_area(top, parent(path)).is_dir():
+        if plain_parents(area_of(top), path) is not None or not in_area(top, parent(path)).is_dir():
             raise RefusedError(f"{target.parent} is not a plain directory any more", hint="make it first")
         one = known[-1]
         place = own_place(top, ASIDE) / one.number

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anicca.drift.compare import ADDED, REMOVED
 from anicca.drift.entry import is_below, kind_of
-from anicca.drift.rules import CLASSES, SUSPICIOUS
+from anicca.drift.rules import SUSPICIOUS, rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -74,8 +74,7 @@ def _footer(findings: Findings) -> Iterator[str]:
 
 def by_rank(classes: Iterable[str]) -> list[str]:
     """Classes in the order in which they should be read."""
-    rank = {name: number for number, name in enumerate(CLASSES)}
-    return sorted(classes, key=lambda name: rank.get(name, len(rank)))
+    return sorted(classes, key=rank)
 
 
 def _first(rows: Iterable[str], most: int) -> Iterator[str]:

@@ -29,9 +29,15 @@ CLASSES = (
     *(EXPECTED, GENERATED),
 )
 """In the order in which a person should read them."""
+_RANKS = {name: number for number, name in enumerate(CLASSES)}
 
 DECLARED, SIBLING, COMPILED = "declared", "sibling", "compiled"
 """What must hold besides: a link to something declared, a link to its neighbour, bytecode of a declared source."""
+
+
+def rank(name: str) -> int:
+    """The place of a class in that order; what is none comes last."""
+    return _RANKS.get(name, len(_RANKS))
 
 
 class Rule(NamedTuple):
@@ -538,4 +544,4 @@ def _translated(pattern: str) -> bytes:
     return found.encode()
 
 
-__all__ = ["CLASSES", "HIDDEN", "RULES", "Judgement", "Rule", "judge"]
+__all__ = ["CLASSES", "HIDDEN", "RULES", "Judgement", "Rule", "judge", "rank"]

@@ -168,7 +168,7 @@ class Scan:
         assert want is not None
         with contextlib.closing(Listing(self._places, want)) as walk:
             yield from walk.pieces(b"/", own="")
-        for mount in self.visited if self.sees_beneath and self.options.beneath else ():
+        for mount in self._covering():
             with contextlib.closing(Listing(self._beneath(), want, beneath=True)) as walk:
                 yield from walk.pieces(mount.path, HIDDEN)
 
@@ -178,9 +178,13 @@ class Scan:
         yield [row_of(b"/", os.fstat(top), b"", "", top if xattrs else None)]
         with contextlib.closing(Walk(self._places, xattrs=xattrs)) as walk:
             yield from walk.rows(b"/")
-        for mount in self.visited if self.sees_beneath and self.options.beneath else ():
+        for mount in self._covering():
             with contextlib.closing(Walk(self._beneath(), xattrs=xattrs)) as walk:
                 yield from walk.rows(mount.path, HIDDEN)
+
+    def _covering(self) -> list[Mount]:
+        """The visited mounts beneath which is looked as well."""
+        return self.visited if self.sees_beneath and self.options.beneath else []
 
     def _beneath(self) -> Places:
         return Places({b"/": self._tops[b"/"]})
