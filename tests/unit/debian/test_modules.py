@@ -1,22 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.unit.debian.pins import pin
 
-from anicca.debian.lock import Pin
 from anicca.debian.modules import check_headers, headers_of
 from anicca.errors import AniccaError
-
-
-def pin(name: str, version: str = "6.12.118-1") -> Pin:
-    return Pin(
-        name=name,
-        version=version,
-        architecture="amd64",
-        archive="debian",
-        filename=f"pool/{name}.deb",
-        size_bytes=1,
-        sha256="ab" * 32,
-    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +16,7 @@ def pin(name: str, version: str = "6.12.118-1") -> Pin:
     ],
 )
 def test_the_headers_are_those_of_the_trees_kernel(image: str, headers: str) -> None:
-    found = headers_of([pin("less", "668-1"), pin("linux-image-amd64"), pin(image)])
+    found = headers_of([pin("less", "668-1"), pin("linux-image-amd64"), pin(image, "6.12.118-1")])
     assert (found.name, found.version) == (headers, "6.12.118-1")
 
 
@@ -39,7 +27,7 @@ def test_a_module_is_for_one_kernel(kernels: list[str]) -> None:
 
 
 def test_headers_of_another_version_are_refused() -> None:
-    headers = pin("linux-headers-6.12-amd64")
+    headers = pin("linux-headers-6.12-amd64", "6.12.118-1")
     check_headers([headers], headers)
     other = pin("linux-headers-6.12-amd64", "6.12.118-2")
     with pytest.raises(AniccaError, match=r"needs linux-headers-\S+ 6\.12\.118-1, and the archive has 6\.12\.118-2"):

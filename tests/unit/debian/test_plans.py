@@ -1,24 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+
+from tests.unit.debian.pins import pin
 
 from anicca.debian.environment import plan_environment, plan_package, store_name
-from anicca.debian.lock import Lock, Pin
+from anicca.debian.lock import Lock
 from anicca.debian.tree import plan_image, plan_tree
-
-
-def pin(name: str, version: str = "1.0-1") -> Pin:
-    return Pin(
-        name=name,
-        version=version,
-        architecture="amd64",
-        archive="debian",
-        filename=f"pool/main/{name}_{version}_amd64.deb",
-        size_bytes=10,
-        sha256=hashlib.sha256(f"{name} {version}".encode()).hexdigest(),
-    )
-
 
 LOCK = Lock(
     release="trixie",

@@ -1,30 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from functools import cache
 
 import pytest
+from tests.unit.debian.pins import pin
 
-from anicca.debian.lock import Lock, Pin
+from anicca.debian.lock import Lock
 from anicca.declare.root import F2fs
 from anicca.declare.spec import DirectorySpec, DiskSpec, FileSpec, Kernel, LinkSpec, PersistSpec, Spec, UserSpec
 from anicca.system.plan import SystemPlan, parameters, plan_system
 
 PARTS = ("image", "etc", "seed", "initrd", "system")
-
-
-def pin(name: str) -> Pin:
-    return Pin(
-        name=name,
-        version="1",
-        architecture="amd64",
-        archive="debian",
-        filename=f"pool/{name}.deb",
-        size_bytes=1,
-        sha256=hashlib.sha256(name.encode()).hexdigest(),
-    )
-
 
 SPEC = Spec(
     name="web",
