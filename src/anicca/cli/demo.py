@@ -90,6 +90,7 @@ def run(context: Context, host: Path, work: Path) -> list[Row]:
     from anicca.vm.lab import KernelFiles  # noqa: PLC0415
     from anicca.vm.probe import choose_accelerator  # noqa: PLC0415
 
+    accelerator = choose_accelerator(work.parent)
     run_dir = work / "run"
     shutil.rmtree(run_dir, ignore_errors=True)
     run_dir.mkdir()
@@ -103,7 +104,7 @@ def run(context: Context, host: Path, work: Path) -> list[Row]:
             disk=disk,
             image=image,
             kernel=KernelFiles(image=kernel, modules=modules),
-            accelerator=choose_accelerator(work.parent),
+            accelerator=accelerator,
             run_dir=run_dir,
             report=context.report,
         )

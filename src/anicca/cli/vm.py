@@ -32,6 +32,8 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
     from anicca.vm.probe import choose_accelerator  # noqa: PLC0415
     from anicca.vm.qemu import Disk  # noqa: PLC0415
 
+    # First: what a person asked for in vain is told before anything is built.
+    accelerator = choose_accelerator(default_cache())
     with built(context, host) as found:
         run_dir = default_cache() / "vm" / found.spec.name
         # The disk holds what the host keeps: its ssh host keys, its users' files.
@@ -59,7 +61,7 @@ def vm(context: Context, *, host: Path, memory: int, cpus: int, fresh: bool) -> 
     config = MachineConfig(
         name=found.spec.name,
         disks=(Disk(path=disk),),
-        accelerator=choose_accelerator(default_cache()),
+        accelerator=accelerator,
         memory_mib=memory,
         cpus=cpus,
         isolated=False,
