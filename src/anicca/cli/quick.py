@@ -255,10 +255,11 @@ def _found_roots(question: _Question, ask: Ask) -> list[tuple[str, str]]:
 
 def _live_paths(question: _Question, ask: Ask) -> set[str]:
     from anicca.store.collecting import reached  # noqa: PLC0415 (where used)
-    from anicca.store.holders import held, temporary  # noqa: PLC0415
+    from anicca.store.holders import everything  # noqa: PLC0415
 
-    roots = {path for _source, path in held(question.state_dir, question.store_dir)}
-    return reached(ask, roots.union(temporary(question.state_dir)), keep_derivations=True, keep_outputs=False)
+    working, held = everything(question.state_dir, question.store_dir)
+    roots = working.union(path for _source, path in held)
+    return reached(ask, roots, keep_derivations=True, keep_outputs=False)
 
 
 def _live(question: _Question, ask: Ask) -> tuple[Any, list[str]]:

@@ -107,9 +107,9 @@ class Collector:
             os.close(self._gc_fd)
 
     def _find_live(self, *, keep_derivations: bool, keep_outputs: bool) -> set[str]:
-        roots = {path for _source, path in holders.held(self._state_dir, self._store_dir, tidy=True)}
-        temporary = set(holders.temporary(self._state_dir))
-        live = reached(self._ask, roots | temporary, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
+        temporary, held = holders.everything(self._state_dir, self._store_dir, tidy=True)
+        roots = temporary.union(path for _source, path in held)
+        live = reached(self._ask, roots, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
         with self._server.lock:
             # What the socket heard of before is in `keep` already.
             self._server.keep |= live

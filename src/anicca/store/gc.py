@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anicca.events import Advanced, Finished, Started, ignore
+from anicca.store import holders
 from anicca.store.collecting import Collector, free_reserve, reached
 from anicca.store.db import parse
-from anicca.store.roots import find_roots, temporary_roots
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,9 +36,9 @@ def live_paths(
     db = store.reading()
     if db is None:
         return set()
-    found = find_roots(store)
-    roots = {path for path, sources in found.items() if sources - set(without)} | temporary_roots(store.state_dir)
-    live = reached(db.ask, map(str, roots), keep_derivations=keep_derivations, keep_outputs=keep_outputs)
+    working, held = holders.everything(str(store.state_dir), str(store.store_dir))
+    roots = working.union(path for source, path in held if source not in without)
+    live = reached(db.ask, roots, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
     return set(map(parse, live))
 
 

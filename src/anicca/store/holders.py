@@ -20,6 +20,15 @@ _NAME = NAME.encode()
 _BASENAME_BYTES = 244
 
 
+def everything(state_dir: str, store_dir: str, *, tidy: bool = False) -> tuple[set[str], list[tuple[str, str]]]:
+    """What processes are working on, as `temporary`, and what is held, as `held`.
+
+    In this order: whoever makes a link and lets go of its temporary root meanwhile is seen with one of them.
+    """
+    working = set(temporary(state_dir))
+    return working, list(held(state_dir, store_dir, tidy=tidy))
+
+
 def held(state_dir: str, store_dir: str, *, tidy: bool = False) -> Iterator[tuple[str, str]]:
     """What is held, valid or not: a link or `{proc/<pid>/…}`, and the store path that it holds.
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from anicca.store import base32
-from anicca.store.holders import held, temporary
+from anicca.store.holders import held
 from anicca.store.path import StorePath
 
 if TYPE_CHECKING:
@@ -31,8 +31,3 @@ def find_roots(store: LocalStore, *, tidy: bool = False) -> dict[StorePath, set[
         found.setdefault(StorePath.parse(text), set()).add(source)
     valid = store.valid(found)
     return {path: sources for path, sources in found.items() if path in valid}
-
-
-def temporary_roots(state_dir: Path) -> set[StorePath]:
-    """What processes are working on. Files whose owner is gone are removed."""
-    return set(map(StorePath.parse, temporary(str(state_dir))))

@@ -15,7 +15,7 @@ from tests.integration.store.trixie import BOTH
 
 from anicca import process
 from anicca.errors import AniccaError
-from anicca.store import LocalStore, StorePath, instantiate
+from anicca.store import LocalStore, StorePath, holders, instantiate
 from anicca.store.build import build
 from anicca.store.cache import BinaryCache
 from anicca.store.copying import copy
@@ -106,6 +106,23 @@ def assert_no_leftovers(root: Path) -> None:
         collect(store)
         valid = {p.basename for p in store.all_valid()}
     assert {p.name for p in (root / "nix" / "store").iterdir()} - {".links"} == valid
+
+
+def test_a_session_that_makes_a_root_and_ends_while_a_collector_looks(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LocalStore.open(root, durable=False) as store, LocalStore.open(root, durable=False) as other:
+        made = other.add_text("made", "made")
+        looked = holders.held
+
+        def ends_meanwhile(state_dir: str, store_dir: str, *, tidy: bool = False) -> Iterator[tuple[str, str]]:
+            yield from looked(state_dir, store_dir, tidy=tidy)
+            other.add_root("made", made)
+            other.close()
+
+        monkeypatch.setattr(holders, "held", ends_meanwhile)
+        collect(store)
+        assert store.is_valid(made)
 
 
 @pytest.mark.parametrize(
