@@ -227,7 +227,7 @@ class _Planner:
             again, again_softly = self.reasons(before, after, one)
             if not again and not again_softly:
                 continue
-            reason = waiting(name)
+            reason = waiting(name) or next(filter(None, map(waiting, self._holders(after))), None)
             soft = not again and (after.value("ExecReload") is not None or kind == ".mount")
             action = Action(unit=name, why=(*again, *again_softly))
             if reason is not None:
@@ -242,7 +242,10 @@ class _Planner:
                 reload.append(action)
             else:
                 restart.append(action)
-        return reload, self._with_sockets(restart), [*waits, *self._sessions()]
+        restart = self._with_sockets(restart)
+        # What starts anew reads its files then.
+        reload = [one for one in reload if one.unit not in {other.unit for other in restart}]
+        return reload, restart, [*waits, *self._sessions()]
 
     def _sessions(self) -> Iterator[Action]:
         """Sessions whose programs run what changed. No unit of a system is theirs: they end when they end."""
@@ -253,14 +256,19 @@ class _Planner:
 
     def _with_sockets(self, restart: list[Action]) -> list[Action]:
         """A socket cannot be made anew while its service has it: both restart, the socket first."""
-        sockets = {one.unit: one for one in restart if one.unit.endswith(".socket")}
         found = {one.unit: one for one in restart}
-        for name in sockets:
-            unit = self.new.get(name)
-            for service in unit.triggers() if unit else ():
-                if service in self.active and self.active[service].is_up and service not in found:
-                    found[service] = Action(unit=service, why=(f"it has {name}, which changed",), holds=name)
+        for name in [one.unit for one in restart if one.unit.endswith(".socket")]:
+            for service in self._holders(self.new.get(name)):
+                # It may start anew for reasons of its own: it has the socket all the same.
+                why = found[service].why if service in found else (f"it has {name}, which changed",)
+                found[service] = Action(unit=service, why=why, holds=name)
         return sorted(found.values(), key=lambda one: (not one.unit.endswith(".socket"), one.unit))
+
+    def _holders(self, socket: Unit | None) -> list[str]:
+        """The services that run and have a socket; of other units, none."""
+        if socket is None or split(socket.name)[1] != ".socket":
+            return []
+        return [name for name in sorted(socket.triggers()) if name in self.active and self.active[name].is_up]
 
     def reasons(self, before: Unit, after: Unit, one: Active) -> tuple[list[str], list[str]]:
         """Why it must start anew, and why it must only read its files again."""

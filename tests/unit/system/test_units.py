@@ -132,6 +132,34 @@ def test_a_changed_socket_takes_its_service_with_it() -> None:
     assert plan(old, new, "d.socket") == {"restart": ["d.socket"]}
 
 
+def test_one_that_starts_anew_for_another_reason_holds_its_socket_all_the_same() -> None:
+    old, new = (
+        system("d.socket", d_socket=f"[Socket]\nListenStream={port}\n", d_service=SERVICE + f"Nice={port}\n")
+        for port in (1, 2)
+    )
+    made = plan_units(old, new, [Active(name="d.socket"), Active(name="d.service")], Changed())
+    assert [(one.unit, one.why, one.holds) for one in made.restart] == [
+        ("d.socket", ("ListenStream changed",), ""),
+        ("d.service", ("Nice changed",), "d.socket"),
+    ]
+
+
+def test_one_that_would_be_reloaded_starts_anew_with_its_socket() -> None:
+    text = SERVICE + "ExecReload=/bin/kill\n"
+    old, new = (system("d.socket", d_socket=f"[Socket]\nListenStream={port}\n", d_service=text) for port in (1, 2))
+    etc = frozenset({"/etc/d/main.conf"})
+    assert plan(old, new, "d.service", etc=etc) == {"reload": ["d.service"]}
+    assert plan(old, new, "d.socket", "d.service", etc=etc) == {"restart": ["d.socket", "d.service"]}
+
+
+def test_the_socket_of_what_is_never_stopped_waits_with_it() -> None:
+    old, new = (
+        system("dbus.socket", dbus_socket=f"[Socket]\nListenStream={port}\n", dbus_service=SERVICE) for port in (1, 2)
+    )
+    assert plan(old, new, "dbus.socket", "dbus.service") == {"waits": ["dbus.socket"]}
+    assert plan(old, new, "dbus.socket") == {"restart": ["dbus.socket"]}
+
+
 def test_a_service_started_by_a_socket_that_is_gone_stops() -> None:
     old = system("d.socket", d_socket="[Socket]\nListenStream=1\n", d_service=SERVICE)
     new = system("", d_socket="[Socket]\nListenStream=1\n", d_service=SERVICE)
