@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from anicca.cli.context import HOST_FILE, Context, evaluate, make_fetcher
+from anicca.cli.context import HOST_FILE, Context, plan_host, realise_system
 
 
 @click.command()
@@ -27,20 +27,16 @@ def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool, out
     Without --out-link nothing keeps the system from the next garbage collection.
     """
     from anicca.errors import UsageError  # noqa: PLC0415
-    from anicca.system.build import find_work, realise  # noqa: PLC0415
-    from anicca.system.locking import require_lock  # noqa: PLC0415
-    from anicca.system.plan import plan_system  # noqa: PLC0415
 
     if out_link is not None and out_link.exists() and not out_link.is_symlink():
         raise UsageError(f"{out_link} exists and is no link", hint="give --out-link a name that is free")
-    spec = evaluate(context, host)
-    lock = require_lock(spec, host)
-    plan = plan_system(spec, lock)
+    planned = plan_host(context, host)
     with context.open_store() as store:
         if dry_run:
             from anicca.cli.render import size_text  # noqa: PLC0415
+            from anicca.system.build import find_work  # noqa: PLC0415
 
-            work = find_work(store, [plan.system])
+            work = find_work(store, [planned.plan.system])
             lines = [f"fetch {pin.name} {pin.version} ({size_text(pin.size_bytes)})" for pin in work.fetch]
             lines += [f"unpack {step.drv.name}" for step in work.unpack]
             lines += [f"build {step.drv.name}" for step in work.steps]
@@ -50,19 +46,12 @@ def build(context: Context, *, host: Path, dry_run: bool, keep_failed: bool, out
                 "fetch": [{"name": pin.name, "version": pin.version, "size": pin.size_bytes} for pin in work.fetch],
                 "unpack": [str(step.path) for step in work.unpack],
                 "build": [str(step.path) for step in work.steps],
-                "system": str(plan.system.out),
+                "system": str(planned.plan.system.out),
             }
             context.print(record, "\n".join(lines) or "nothing: the system is in the store")
             return
-        realise(
-            store,
-            [plan.system],
-            plan.environment,
-            make_fetcher(spec, lock),
-            keep_failed=keep_failed,
-            report=context.report,
-        )
+        system = realise_system(context, store, planned, keep_failed=keep_failed)
         if out_link is not None:
-            store.add_indirect_root(out_link, plan.system.out)
-        record = {"system": str(plan.system.out), "path": str(store.physical(plan.system.out))}
-    context.print(record, str(plan.system.out))
+            store.add_indirect_root(out_link, system)
+        record = {"system": str(system), "path": str(store.physical(system))}
+    context.print(record, str(system))

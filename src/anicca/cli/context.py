@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anicca.debian.lock import Lock
     from anicca.declare.spec import Spec
     from anicca.events import Report
-    from anicca.store import LocalStore
+    from anicca.store import LocalStore, StorePath
     from anicca.system.locking import Locked
     from anicca.system.plan import SystemPlan
 
@@ -93,6 +93,39 @@ def apt_directory(spec: Spec) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A host's declaration with its lock, and the steps that build it."""
+
+    spec: Spec
+    lock: Lock
+    plan: SystemPlan
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """What fetches its packages."""
+        return make_fetcher(self.spec, self.lock)
+
+
+def plan_host(context: Context, host: Path) -> Planned:
+    """Evaluate, check the lock, and plan; touches no store."""
+    from anicca.system.locking import require_lock  # noqa: PLC0415
+    from anicca.system.plan import plan_system  # noqa: PLC0415
+
+    spec = evaluate(context, host)
+    lock = require_lock(spec, host)
+    return Planned(spec=spec, lock=lock, plan=plan_system(spec, lock))
+
+
+def realise_system(context: Context, store: LocalStore, planned: Planned, *, keep_failed: bool = False) -> StorePath:
+    """Build what is missing of a host's system, which it gives."""
+    from anicca.system.build import realise  # noqa: PLC0415
+
+    plan = planned.plan
+    realise(store, [plan.system], plan.environment, planned.fetcher, keep_failed=keep_failed, report=context.report)
+    return plan.system.out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     """A host whose system is in the store."""
 
@@ -104,23 +137,19 @@ class Built:
 
 
 @contextmanager
-def built(context: Context, host: Path, *, keep_failed: bool = False) -> Iterator[Built]:
+def built(context: Context, host: Path) -> Iterator[Built]:
     """Evaluate, check the lock, and build what is missing; the store stays open."""
     from anicca.system.build import realise  # noqa: PLC0415
-    from anicca.system.locking import require_lock  # noqa: PLC0415
-    from anicca.system.plan import plan_system  # noqa: PLC0415
 
-    spec = evaluate(context, host)
-    lock = require_lock(spec, host)
-    plan = plan_system(spec, lock)
-    fetcher = make_fetcher(spec, lock)
+    planned = plan_host(context, host)
+    plan, fetcher = planned.plan, planned.fetcher
     with context.open_store() as store:
         # The toolchain too: it may be gone from a store that still has the system, and disk tools come from it.
         goals = [plan.system, plan.toolchain]
         # No collector takes what is used here, built just now or long ago.
         store.protect(path for goal in goals for path in goal.outputs.values())
-        realise(store, goals, plan.environment, fetcher, keep_failed=keep_failed, report=context.report)
-        yield Built(spec=spec, lock=lock, plan=plan, store=store, fetcher=fetcher)
+        realise(store, goals, plan.environment, fetcher, report=context.report)
+        yield Built(spec=planned.spec, lock=planned.lock, plan=plan, store=store, fetcher=fetcher)
 
 
 def pin(context: Context, spec: Spec, host: Path, update: Collection[str] | None) -> Locked:

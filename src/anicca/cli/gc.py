@@ -57,7 +57,7 @@ def gc(
     from anicca.system.changes import plan_forgetting  # noqa: PLC0415 (where used)
     from anicca.system.generations import plan_deletion  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
-    from anicca.system.switching.host import apply, look  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import apply, keeping, look  # noqa: PLC0415 (where used)
 
     with open_places(context, **places, changes_for="gc") as host:
         chosen = bool(numbers) or keep is not None or older_than is not None
@@ -71,7 +71,7 @@ def gc(
             doomed = plan_deletion(seen, numbers=numbers, keep=keep, older_than_seconds=older_than, now=time.time())
             plan = plan_forgetting(seen, esp, doomed, host.want)
         if dry_run:
-            links = {str(host.profile.with_name(f"{host.profile.name}-{n}-link")) for n in _forgotten(plan)}
+            links = {str(link) for number in _forgotten(plan) for link in keeping(host, number)}
             dead = store_gc.dead_paths(host.store, without=links)
             size = sum(info.nar_size for info in host.store.infos(dead).values())
             record = {"plan": [record_of(step) for step in plan], "objects": sorted(map(str, dead)), "bytes": size}

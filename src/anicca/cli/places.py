@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from anicca.errors import AniccaError, UsageError
+from anicca.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from anicca.cli.context import Context
+    from anicca.cli.context import Context, Planned
     from anicca.store.path import StorePath
     from anicca.system.changes import Change
     from anicca.system.generations import Seen
@@ -101,31 +102,35 @@ def _store_path(places: HostPlaces, path: Path) -> StorePath | None:
 def built_here(context: Context, text: str, *, run: Path) -> str:
     """The store path of the system that a `host.py` declares, built on this machine; anything else stays as it is.
 
-    It is built by a program of its own, which alone sees the store writable. What is built changes no host.
+    A copy of this process builds it, which alone sees the store writable. What is built changes no host.
     """
     file = Path(text)
     if file.suffix != ".py" or not file.is_file():
         return text
-    from anicca import process  # noqa: PLC0415 (where used)
-    from anicca.cli.context import evaluate  # noqa: PLC0415 (where used)
-    from anicca.store.path import StorePath  # noqa: PLC0415 (where used)
-    from anicca.store.spelling import STORE_DIR  # noqa: PLC0415 (where used)
+    from anicca.cli.context import plan_host  # noqa: PLC0415 (where used)
     from anicca.system.generations import origins_of  # noqa: PLC0415 (where used)
+    from anicca.system.switching.apart import apart  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import note_origins  # noqa: PLC0415 (where used)
-    from anicca.system.switching.live import command_again  # noqa: PLC0415 (where used)
 
-    spec = evaluate(context, file)
-    store = ["--store", str(context.store_root)] if context.store_root is not None else []
-    # The link keeps it from a collection until a generation does.
+    planned = plan_host(context, file)
     run.mkdir(parents=True, exist_ok=True)
-    link = run / "built"
-    words = [*store, *(["-v"] * context.verbose), "build", "--out-link", str(link), str(file)]
-    done = process.run(command_again(words), check=False, on_line=lambda line: click.echo(line, err=True))
-    if done.status != 0:
-        raise AniccaError(f"{file}: was not built; nothing was changed")
-    system = StorePath.parse(f"{STORE_DIR}/{link.readlink().name}")
-    note_origins(run, system, origins_of(spec, file.parent))
+    apart(partial(_build, context, planned, run))
+    system = planned.plan.system.out
+    note_origins(run, system, origins_of(planned.spec, file.parent))
     return str(system)
+
+
+def _build(context: Context, planned: Planned, run: Path) -> None:
+    """Build, and keep what was built, with the tools of the build, until a generation does."""
+    from anicca.cli.context import realise_system  # noqa: PLC0415 (where used)
+    from anicca.system.switching.host import keep_built  # noqa: PLC0415 (where used)
+
+    try:
+        with context.open_store() as store:
+            keep_built(store, run, realise_system(context, store, planned), planned.plan.toolchain.out)
+    finally:
+        # Nobody else takes this process's bars away.
+        click.get_current_context().find_root().close()
 
 
 def sentences(changes: Sequence[Change]) -> str:

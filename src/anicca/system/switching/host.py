@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 ORIGINS = "origins.json"
 """In the directory of this boot's facts: where the system that was built last was declared."""
 
+BUILT, TOOLCHAIN = "built", "toolchain"
+"""Links there, which keep the system that was built here last, and the tools that built it."""
+
 LEFT = "left"
 """A directory there: links to systems that were left live, whose files processes may still open."""
 
@@ -90,7 +93,7 @@ def look(places: HostPlaces, esp: Esp | None = None) -> Seen:
         generations=found,
         next=following,
         good=_read_number(places.state / "good") or _assumed_good(esp, found, booted),
-        running=_running(places),
+        running=_leads_to(places.run / "system"),
         booted=booted,
         last_number=_read_number(places.state / "last-number") or 0,
     )
@@ -103,9 +106,10 @@ def _assumed_good(esp: Esp | None, found: tuple[Generation, ...], booted: StoreP
     return max((number for number in numbers if number in uncounted), default=None)
 
 
-def _running(places: HostPlaces) -> StorePath | None:
+def _leads_to(link: Path) -> StorePath | None:
+    """The object of the store that a link leads to."""
     try:
-        return StorePath.within(os.readlink(places.run / "system"))  # noqa: PTH115 (the text)
+        return StorePath.within(os.readlink(link))  # noqa: PTH115 (the text)
     except (OSError, ValueError):
         return None
 
@@ -237,12 +241,38 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
                 places.state.mkdir(parents=True, exist_ok=True)
                 fs.write_atomic(places.state / "good", f"{number}\n".encode())
             case Forget(generation=generation):
-                _link(places, generation.number).unlink(missing_ok=True)
-                fs.sync_directory(places.profile.parent)
+                # The tools first: without their generation nobody would ever let go of them.
+                for link in reversed(keeping(places, generation.number)):
+                    link.unlink(missing_ok=True)
+                    fs.sync_directory(link.parent)
                 _manifest(places, generation.number).unlink(missing_ok=True)
             case _:
                 assert_never(change)
         after(change)
+
+
+def keep_built(store: LocalStore, run: Path, system: StorePath, toolchain: StorePath) -> None:
+    """Keep a system that was built here, and what built it, from the collector until the next one is built.
+
+    From the generation that is made of it on, both stay as long as that does: the next build needs the same tools.
+    """
+    store.add_indirect_root(run / BUILT, system)
+    # What a host was built with elsewhere is not here.
+    if store.is_valid(toolchain):
+        store.add_indirect_root(run / TOOLCHAIN, toolchain)
+
+
+def _keep_toolchain(places: HostPlaces, generation: Generation) -> None:
+    """Keep the tools that built a generation's system, if it was built here."""
+    built, toolchain = (_leads_to(places.run / name) for name in (BUILT, TOOLCHAIN))
+    if built == generation.system and toolchain is not None:
+        _, root = keeping(places, generation.number)
+        places.store.add_root(root.name, toolchain)
+
+
+def keeping(places: HostPlaces, number: int) -> tuple[Path, Path]:
+    """The links that keep a generation's system, and the tools that built it if it was built here."""
+    return _link(places, number), places.store.state_dir / "gcroots" / f"anicca-toolchain-{number}"
 
 
 def note_origins(run: Path, system: StorePath, origins: Origins) -> None:
@@ -286,6 +316,7 @@ def _record(places: HostPlaces, generation: Generation) -> None:
     places.profile.parent.mkdir(parents=True, exist_ok=True)
     with profiles.locked(places.profile):
         fs.symlink_atomic(_link(places, generation.number), str(generation.system))
+    _keep_toolchain(places, generation)
 
 
 def _link(places: HostPlaces, number: int) -> Path:

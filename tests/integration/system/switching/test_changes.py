@@ -23,6 +23,7 @@ from anicca.system.switching.host import (
     check_whole,
     current_number,
     hold,
+    keep_built,
     look,
     note_origins,
     read_manifest,
@@ -211,6 +212,32 @@ def test_a_manifest_tells_where_a_system_built_here_was_declared(host: SmallHost
     later = read_manifest(host.places, host.add(SystemText(initrd="initrd 3")))
     assert later is not None
     assert "origins" not in later
+
+
+def test_what_built_a_generation_here_stays_with_it(host: SmallHost) -> None:
+    places, store = host.places, host.places.store
+    system, other = (host.workshop.system(SystemText(initrd=f"initrd {word}")) for word in "ab")
+    tools, unused = (host.workshop.system(SystemText(name=word)) for word in ("tools", "unused"))
+    keep_built(store, places.run, system, tools)
+    first = host.add(SystemText(initrd="initrd a"))
+    # As after a boot.
+    (places.run / "built").unlink()
+    (places.run / "toolchain").unlink()
+    second = host.add(SystemText(initrd="initrd b"))
+
+    def collect() -> list[bool]:
+        store.close()
+        store_gc.collect(store)
+        return [store.is_valid(path) for path in (system, tools, other, unused)]
+
+    assert collect() == [True, True, True, False]
+    esp = read_esp(places.boot)
+    seen = look(places, esp)
+    doomed = plan_deletion(seen, numbers=(first,), keep=None, older_than_seconds=None, now=0)
+    apply(plan_forgetting(seen, esp, doomed, places.want), places)
+    assert collect() == [False, False, True, False]
+    assert [path.name for path in (store.state_dir / "gcroots").glob("anicca-toolchain-*")] == []
+    assert {one.number for one in look(places).generations} == {1, second}
 
 
 def test_what_runs_is_kept_from_the_collector_although_no_generation_has_it(host: SmallHost) -> None:

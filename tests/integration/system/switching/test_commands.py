@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +19,8 @@ from anicca.system.switching.host import look
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from anicca.store import StorePath
 
 pytestmark = pytest.mark.integration
 
@@ -83,6 +87,53 @@ def test_a_switch_takes_the_declaration_of_this_folder(
     running = str(look(host.places).running)
     monkeypatch.setattr("anicca.cli.switch.built_here", lambda _context, text, **_: {"host.py": running}[text])
     assert run("switch", "--dry-run") == {"live": [], "boot": []}
+
+
+def test_a_declaration_is_built_here_and_what_built_it_stays(
+    host: SmallHost, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluation is played, and the building: what was built is there already."""
+    tools, system = (host.workshop.system(text) for text in (SystemText(name="tools"), NEW))
+    plan = SimpleNamespace(system=SimpleNamespace(out=system), toolchain=SimpleNamespace(out=tools))
+    planned = SimpleNamespace(spec=None, plan=plan)
+    monkeypatch.setattr("anicca.cli.context.plan_host", lambda *_: planned)
+    monkeypatch.setattr("anicca.system.generations.origins_of", lambda *_: {"files[/etc/motd]": ["host.py:9"]})
+    builders: list[int] = []
+
+    def build(*_: object) -> StorePath:
+        builders.append(os.getpid())
+        (tmp_path / "builder").write_text(str(os.getpid()))
+        return system
+
+    monkeypatch.setattr("anicca.cli.context.realise_system", build)
+    file = tmp_path / "host.py"
+    file.touch()
+    before = state(host)
+    said = run("boot", str(file), "--dry-run")
+    assert state(host) == before
+    assert run("boot", str(file)) == said
+    assert said["plan"][0]["step"] == "record"
+    # What it does to its mounts is not done to this process.
+    assert builders == []
+    assert int((tmp_path / "builder").read_text()) != os.getpid()
+    (made,) = [one for one in run("generations") if one["number"] == 2]
+    assert made["made_from"]["origins"] == {"files[/etc/motd]": ["host.py:9"]}
+    for name in ("built", "toolchain"):
+        (host.places.run / name).unlink()
+    assert str(tools) not in run("gc")["objects"]
+    run("rollback")
+    said = run("gc", "2", "--dry-run")
+    assert str(tools) in said["objects"]
+    assert set(said["objects"]) <= set(run("gc", "2")["objects"])
+
+    def fail(*_: object) -> StorePath:
+        raise AniccaError("it does not build", hint="write it better")
+
+    monkeypatch.setattr("anicca.cli.context.realise_system", fail)
+    before = state(host)
+    with pytest.raises(AniccaError, match="it does not build"):
+        run("boot", str(file))
+    assert state(host) == before
 
 
 def test_rollback_there_and_back(host: SmallHost, run: Callable[..., Any]) -> None:
