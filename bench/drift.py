@@ -175,10 +175,10 @@ def host_works(tree: Path, top: Path) -> list[Work]:
     nix = ["nix-store", "--store", f"{top}/volume", "--verify", "--check-contents"]
     drift = [*ANICCA, "drift", "--summary", "--root", str(host)]
     return [
-        Work("host", "anicca drift", inside(tree, host, drift)),
+        Work("host", "anicca drift", inside(host, drift)),
         Work("host", "aide --check", [*aide, "--check"], prepare=prepare_aide),
         Work("host", "git status", [*git, "status", "--porcelain"], prepare=prepare_git),
-        Work("deep", "anicca drift --deep", inside(tree, host, [*drift, "--deep"])),
+        Work("deep", "anicca drift --deep", inside(host, [*drift, "--deep"])),
         Work("deep", "read and sha256, all cores", [sys.executable, f"{top}/hash.py", "sha256", str(tree)]),
         Work(
             "deep", "the same, the store too", [sys.executable, f"{top}/hash.py", "sha256", str(tree), f"{top}/volume"]

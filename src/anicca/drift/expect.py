@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from anicca.drift.entry import Xattrs, order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from anicca.drift.rules import Rule
 
@@ -61,3 +61,32 @@ class Expectation(NamedTuple):
 def in_order(entries: Mapping[bytes, Expected]) -> list[Expected]:
     """The values by path in the order of a scan."""
     return [entries[path] for path in sorted(entries, key=order)]
+
+
+def in_walk_order(entries: Iterable[Expected]) -> Iterator[Expected]:
+    """Those that come sorted by the bytes of their paths, in the order of a scan; few of them are held.
+
+    Between a directory and what is in it come the names that go on with a character before `/`, as in `python3`,
+    `python3.11`. They wait.
+    """
+    above: list[tuple[bytes, list[Expected]]] = []
+    for one in entries:
+        path = one.path
+        while above and not (path.startswith(above[-1][0]) and _after(path, above[-1][0]) <= b"/"):
+            yield from sorted(above.pop()[1], key=_place)
+        if above and _after(path, above[-1][0]) != b"/":
+            above[-1][1].append(one)
+        else:
+            yield one
+            if "directory" in one.kinds:
+                above.append((path if path != b"/" else b"", []))
+    while above:
+        yield from sorted(above.pop()[1], key=_place)
+
+
+def _after(path: bytes, directory: bytes) -> bytes:
+    return path[len(directory) : len(directory) + 1]
+
+
+def _place(one: Expected) -> bytes:
+    return order(one.path)

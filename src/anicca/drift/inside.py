@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from typing import IO, TYPE_CHECKING
 
 from anicca.drift.entry import join, parent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_LINKS = 40
 
@@ -62,11 +67,21 @@ class Root:
 
     def read(self, path: bytes) -> bytes:
         """The content of a regular file."""
+        with self._regular(path) as file:
+            return file.read()
+
+    def lines(self, path: bytes) -> Iterator[bytes]:
+        """The lines of a regular file, which may be too long to be held."""
+        with self._regular(path) as file:
+            yield from file
+
+    @contextlib.contextmanager
+    def _regular(self, path: bytes) -> Iterator[IO[bytes]]:
         fd = self._open(path, os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "not a regular file", path)
-            return file.read()
+            yield file
 
     def read_if_there(self, path: bytes) -> bytes:
         """The content of a regular file, empty where there is none."""

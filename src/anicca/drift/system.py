@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from anicca.drift.rules import Rule
 
 CURRENT = b"/run/anicca/system"
+MANIFEST = b"/manifest.jsonl"
 RULES_FILE = "/etc/anicca/rules.json"
 ELSEWHERE = {
     b"/boot": 0o755,
@@ -48,7 +48,7 @@ def read_expectation(root: Root) -> Expectation:
     system = root.real(CURRENT)
     reading = _Reading(root)
     reading.add_mount_points()
-    for line in io.BytesIO(root.read(system + b"/manifest.jsonl")):
+    for line in root.lines(system + MANIFEST):
         # Nearly all of a tree is in these; to parse a hundred thousand lines takes longer than to look at the root.
         if not line.startswith(MOUNTED_LINES):
             reading.add_tree(json.loads(line))

@@ -194,7 +194,7 @@ class Listing:
         """All that is below the directory `top`; itself first, with the flags `own`, if that is not None."""
         try:
             self._descent.enter(top)
-            levels = [Listed(top, flags, own, self._names())]
+            levels = [Listed(top, flags, own, tagged_names(self._descent.here()))]
         except OSError as error:
             yield self._shut(top, own, error)
             return
@@ -242,7 +242,8 @@ class Listing:
             # Or it is something else by now.
             return named if error.errno in GONE else self._shut(path, level.flags, error)
         try:
-            return Listed(path, self._places.flags_below(path, level.flags), level.flags, self._names())
+            names = tagged_names(self._descent.here())
+            return Listed(path, self._places.flags_below(path, level.flags), level.flags, names)
         except OSError as error:
             self._descent.up()
             return self._shut(path, level.flags, error)
@@ -260,12 +261,13 @@ class Listing:
     def _shut(self, path: bytes, own: str | None, error: OSError) -> Piece:
         return Piece(path, self._beneath, "", own, error.strerror or str(error), [], "")
 
-    def _names(self) -> list[bytes]:
-        """The names in the directory where we are, each with the tag of its type."""
-        with os.scandir(self._descent.here()) as entries:
-            found = [entry.name.encode(ENCODING, ERRORS) + _tag(entry) for entry in entries]
-        found.sort()
-        return found
+
+def tagged_names(directory: int) -> list[bytes]:
+    """The names in an open directory, sorted, each with the tag of its type. Raises `OSError`."""
+    with os.scandir(directory) as entries:
+        found = [entry.name.encode(ENCODING, ERRORS) + _tag(entry) for entry in entries]
+    found.sort()
+    return found
 
 
 def prefix_of(directory: bytes) -> bytes:
