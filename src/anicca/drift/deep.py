@@ -7,26 +7,25 @@ What is not found to be the same that way is looked at by itself, with all that 
 from __future__ import annotations
 
 import hashlib
-import itertools
+import heapq
 import json
 import os
-import re
 import stat
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anicca import events
 from anicca.drift import system
 from anicca.drift.compare import ADDED, CONTENT, REMOVED, UNREADABLE, Drift, Tally, compare
 from anicca.drift.content import SAME_AS
-from anicca.drift.entry import kind_of
+from anicca.drift.entry import kind_of, order
 from anicca.drift.expect import Expectation, Expected, in_order, in_walk_order
 from anicca.drift.findings import Findings, seen_around
 from anicca.drift.inside import Root
 from anicca.drift.objects import Mounted, hash_object
 from anicca.drift.pile import Finding, Pile
-from anicca.drift.pool import Pool
+from anicca.drift.pool import Aside, Pool
 from anicca.drift.rows import without_collector
 from anicca.drift.rules import SUSPICIOUS, Judgement
 from anicca.drift.scan import Options, Scan, look_at
@@ -36,18 +35,17 @@ from anicca.store.path import StorePath
 from anicca.system.erofs import read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from anicca.drift.walk import Want
     from anicca.events import Report
     from anicca.store.info import PathInfo
     from anicca.store.local import LocalStore
 
 USR, ETC = b"/usr", b"/etc"
 IN_USR = (b'{"path":"/usr/', b'{"path":"/usr"')
-SOURCE_THERE = re.compile(rb'\{"path":"(/usr/[^"\\]*)".*?"source":"/nix/store/([^"/]+)\1"')
-"""A file that is in its object at the path that it has in the tree, as nearly all are; JSON takes too long for all."""
+PATH_AT = len(b'{"path":"')
+SOURCE = b'"source":"/nix/store/'
 ORIGIN = "the system"
 TASK = "verify the store's objects"
 WHY = {
@@ -71,24 +69,27 @@ def examine_deep(
         )
     path = StorePath.parse(os.fsdecode(current))
     objects = sorted(store.infos(store.closure([path])).values(), key=lambda info: -info.nar_size)
-    sources = Sources(top, current)
-    found = Pile(itertools.chain(shallow.found, _damaged(store, objects, sources, report, workers)))
-    entries, declared = shallow.entries, shallow.declared
-    size = shallow.size_bytes + sum(one.nar_size for one in objects)
-    for directory, expected, want in (
-        (USR, _of_manifest(top, current), sources.want),
-        (ETC, in_order(_of_image(top.read(current + b"/etc.erofs"))), "sha256"),
-    ):
-        task = f"compare {os.fsdecode(directory)}"
-        tally = Tally()
-        scan = _scan(top, directory, want, workers)
-        report(events.Started(task=task))
-        for one in _compared(directory, expected, scan, tally):
-            found.add(one)
-        report(events.Finished(task=task, note=f"{tally.entries} paths"))
-        entries, declared = entries + tally.entries, declared + tally.expected
-    against = f"{shallow.against}, its {len(objects)} store objects, /usr and /etc"
-    return shallow._replace(against=against, found=found, entries=entries, size_bytes=size, declared=declared)
+    found, tally = Pile(shallow.found), Tally()
+    try:
+        sources = Sources(top, current)
+        with closing(Aside(partial(_metadata, top, current), polite=True)) as metadata:
+            for finding in _damaged(store, objects, sources, report, workers):
+                found.add(finding)
+            contents = _contents(top, sources.unlike)
+            for one in heapq.merge(_told(metadata, tally), contents, key=lambda drift: order(drift.path)):
+                found.add(_suspicious(one, USR))
+        etc = in_order(_of_image(top.read(current + b"/etc.erofs")))
+        for one in _compared(_scan(top, ETC, "sha256"), etc, tally):
+            found.add(_suspicious(one, ETC))
+    except (OSError, ValueError, KeyError) as error:
+        raise AniccaError(f"{root}: cannot be looked at: {error}") from error
+    return shallow._replace(
+        against=f"{shallow.against}, its {len(objects)} store objects, /usr and /etc",
+        found=found,
+        entries=shallow.entries + tally.entries,
+        size_bytes=shallow.size_bytes + sum(one.nar_size for one in objects),
+        declared=shallow.declared + tally.expected,
+    )
 
 
 class Sources:
@@ -105,13 +106,19 @@ class Sources:
         # As text: of a million files they would be too much as objects of their own.
         self._paths: dict[bytes, bytearray] = {}
         for line in root.lines(current + system.MANIFEST):
-            there = SOURCE_THERE.match(line)
-            if there is not None:
-                self._paths.setdefault(there[2], bytearray()).extend(there[1] + b"\0")
-            elif line.startswith(IN_USR):
-                record = json.loads(line)
-                if "source" in record:
-                    self._set_unlike(record["path"].encode("utf-8", "surrogateescape"), record["source"])
+            if line.startswith(IN_USR) and SOURCE in line:
+                self._add(line)
+
+    def _add(self, line: bytes) -> None:
+        # JSON takes too long for all: nearly every file is in its object at the path that it has in the tree.
+        path = line[PATH_AT : line.index(b'"', PATH_AT)]
+        source = line.partition(SOURCE)[2]
+        name = source[: source.find(b"/")]
+        if source.startswith(path + b'"', len(name)) and b"\\" not in path:
+            self._paths.setdefault(name, bytearray()).extend(path + b"\0")
+        else:
+            record = json.loads(line)
+            self._set_unlike(record["path"].encode("utf-8", "surrogateescape"), record["source"])
 
     def of(self, name: str) -> set[bytes]:
         """The paths that an object has in /usr."""
@@ -122,13 +129,8 @@ class Sources:
         for one in left:
             self._set_unlike(one, f"{path}{os.fsdecode(one)}")
 
-    @property
-    def want(self) -> Want | None:
-        """What is to be read of files of /usr, if anything is; paths from there."""
-        return (lambda path: self.unlike.get(path, "")) if self.unlike else None
-
     def _set_unlike(self, path: bytes, source: str) -> None:
-        self.unlike[path[len(USR) :]] = self._same + source
+        self.unlike[path] = self._same + source
 
 
 def _damaged(
@@ -181,38 +183,70 @@ def _wrong(path: bytes, registered: str, size: int, mounted: Mounted) -> tuple[s
     return None
 
 
-def _scan(root: Root, directory: bytes, want: Want | str | None, workers: int) -> Scan:
+def _metadata(root: Root, current: bytes) -> Iterator[tuple[Any, ...]]:
+    """All that differs below /usr but contents that objects have; last, how many paths there are, and should be."""
+    tree = system.read_tree(root)
+    lines = root.lines(current + system.MANIFEST)
+    expected = (tree.expected(json.loads(line), ORIGIN, "/usr") for line in lines if line.startswith(IN_USR))
+    others = (
+        one if one.digests[:1] in ((), (system.EMPTY,)) else one._replace(size=None, digests=()) for one in expected
+    )
+    tally = Tally()
+    yield from map(tuple, _compared(_scan(root, USR, None), in_walk_order(others), tally))
+    yield tally.entries, tally.expected
+
+
+def _told(metadata: Aside, tally: Tally) -> Iterator[Drift]:
+    """The differences that `_metadata` tells of, and the numbers, which are its last."""
+    for one in metadata:
+        if len(one) == len(Drift._fields):
+            yield Drift(*one)
+        else:
+            tally.entries, tally.expected = one
+
+
+def _contents(root: Root, unlike: Mapping[bytes, str]) -> Iterator[Drift]:
+    """Those files of /usr that have not the content they should, or cannot be read."""
+    top = root.top + USR
+    for path in sorted(unlike, key=order):
+        inside, same = path[len(USR) :], unlike[path]
+        entry = look_at(top, inside, same)
+        if entry is not None and entry.kind == "file":
+            expectation = Expectation(ORIGIN, [Expected(inside, ORIGIN, digests=(same,))])
+            yield from compare(expectation, [entry])
+
+
+def _scan(root: Root, directory: bytes, want: str | None) -> Scan:
     """A scan of a mounted directory that has not begun."""
-    options = Options(want=want, leave=_kept_below(root, directory), cross_mounts=False, polite=True, workers=workers)
-    return Scan(root.top + directory, options)
+    return Scan(
+        root.top + directory, Options(want=want, leave=_kept_below(root, directory), cross_mounts=False, polite=True)
+    )
 
 
-def _compared(directory: bytes, expected: Iterable[Expected], scan: Scan, tally: Tally) -> Iterator[Finding]:
+def _compared(scan: Scan, expected: Iterable[Expected], tally: Tally) -> Iterator[Drift]:
     """All that differs below a mounted directory."""
     kept = scan.options.leave
     expectation = Expectation(ORIGIN, expected, mounts=kept, below=tuple(kept))
     around = seen_around(scan)._replace(visited=())
     for drift in compare(expectation, scan, around, tally):
-        path = directory if drift.path == b"/" else directory + drift.path
-        why = f"not as the system has it in {os.fsdecode(directory)}, which nobody can write to"
-        digest = drift.digest
-        if drift.kind == ADDED and stat.S_ISREG(drift.mode) and not digest:
+        if drift.kind == ADDED and stat.S_ISREG(drift.mode) and not drift.digest:
             # Nobody expects it, so nobody asked for its content.
             entry = look_at(scan.root, drift.path, "sha256")
-            digest = entry.digest if entry is not None else ""
-        yield Finding(drift._replace(path=path, digest=digest), Judgement(SUSPICIOUS, why))
+            yield drift if entry is None else drift._replace(digest=entry.digest)
+        else:
+            yield drift
+
+
+def _suspicious(drift: Drift, directory: bytes) -> Finding:
+    """What is not as it should be below a mounted directory."""
+    path = directory if drift.path == b"/" else directory + drift.path
+    why = f"not as the system has it in {os.fsdecode(directory)}, which nobody can write to"
+    return Finding(drift._replace(path=path), Judgement(SUSPICIOUS, why))
 
 
 def _kept_below(root: Root, directory: bytes) -> frozenset[bytes]:
     kept = system.parse_kept(root.read(root.real(system.CURRENT) + b"/layout/persist"))
     return frozenset(one.path[len(directory) :] for one in kept if one.path.startswith(directory + b"/"))
-
-
-def _of_manifest(root: Root, current: bytes) -> Iterator[Expected]:
-    """What a system says is below /usr, paths from there, in the order of a scan."""
-    tree = system.read_tree(root)
-    lines = root.lines(current + system.MANIFEST)
-    return in_walk_order(tree.expected(json.loads(line), ORIGIN, "/usr") for line in lines if line.startswith(IN_USR))
 
 
 def _of_image(image: bytes) -> dict[bytes, Expected]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import marshal
 import os
+import pickle
 import select
 import signal
 import struct
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from anicca.drift.view import yield_machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     Work = Callable[[Any], Any]
 
@@ -29,6 +31,8 @@ REQUEST_BYTES = 60_000
 """A request fits into an empty pipe, so that who writes one never waits for who writes an answer."""
 QUEUED = 2
 """One that is worked at, and one to go on with."""
+TOLD = 100
+"""So many things are told at once."""
 ENDING_SECONDS = 1
 MOST_PENDING = 32
 """So many answers a process may be ahead of the one that is waited for."""
@@ -119,21 +123,16 @@ class _Worker:
         self.requests = self.answers = -1
         request_in, request_out = os.pipe()
         answer_in, answer_out = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                for other in others:
-                    os.close(other.requests)
-                    os.close(other.answers)
-                os.close(request_out)
-                os.close(answer_in)
-                _serve(request_in, answer_out, work, polite=polite)
-                status = 0
-            except BaseException:  # noqa: BLE001, S110 (a fork must end here whatever happens; its parent sees the end)
-                pass
-            finally:
-                os._exit(status)
+
+        def serve() -> None:
+            for other in others:
+                os.close(other.requests)
+                os.close(other.answers)
+            os.close(request_out)
+            os.close(answer_in)
+            _serve(request_in, answer_out, work, polite=polite)
+
+        self.pid = _forked(serve)
         os.close(request_in)
         os.close(answer_out)
         self.requests, self.answers = request_out, answer_in
@@ -145,10 +144,7 @@ class _Worker:
 
     def receive(self) -> tuple[int, Any]:
         """The answer to the oldest question. Raises `OSError` if it is gone, `RuntimeError` for a bug in it."""
-        message = _read(self.answers)
-        if message is None:
-            raise OSError(errno.EPIPE, "a process of the scan ended; is memory short?")
-        answer, bug = marshal.loads(message)  # noqa: S302 (our own child wrote it)
+        answer, bug = marshal.loads(_told(self.answers))  # noqa: S302 (our own child wrote it)
         if bug:
             raise RuntimeError(bug)
         return self.queue.popleft(), answer
@@ -157,13 +153,87 @@ class _Worker:
         """End the process and wait for it."""
         os.close(self.requests)
         os.close(self.answers)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        _end(self.pid)
+
+
+class Aside:
+    """What one process of our own finds while we do something else; it waits when there is much that nobody took.
+
+    Each thing is what `marshal` takes. The process is made with this, so that should be before any thread.
+    """
+
+    def __init__(self, found: Callable[[], Iterable[Any]], *, polite: bool = False) -> None:
+        _let_threads_end()
+        self._answers, answers = os.pipe()
+
+        def tell() -> None:
+            os.close(self._answers)
+            _tell(answers, found, polite=polite)
+
+        self._pid = _forked(tell)
+        os.close(answers)
+
+    def __iter__(self) -> Iterator[Any]:
+        """All of it, once. Raises what was raised there, and `OSError` if the process ends early."""
+        while message := _told(self._answers):
+            some, error = marshal.loads(message)  # noqa: S302 (our own child wrote it)
+            if error:
+                raise pickle.loads(error)  # noqa: S301 (the same)
+            if not some:
+                return
+            yield from some
+
+    def close(self) -> None:
+        """End the process, wherever it is."""
+        os.close(self._answers)
+        _end(self._pid)
+
+
+def _forked(work: Callable[[], None]) -> int:
+    """A process that does this and ends."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            work()
+            status = 0
+        except BaseException:  # noqa: BLE001, S110 (a fork must end here whatever happens; its parent sees the end)
+            pass
+        finally:
+            os._exit(status)
+    return pid
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _tell(answers: int, found: Callable[[], Iterable[Any]], *, polite: bool) -> None:
+    if polite:
+        yield_machine()
+    try:
+        rest = iter(found())
+        while some := list(itertools.islice(rest, TOLD)):
+            _write(answers, marshal.dumps((some, b"")))
+        wrong = b""
+    except Exception as error:  # noqa: BLE001 (raised again by our parent)
+        error.add_note(traceback.format_exc())
+        wrong = pickle.dumps(error)
+    _write(answers, marshal.dumps(([], wrong)))
+
+
+def _told(fd: int) -> bytes:
+    """What a process tells. Raises `OSError` if it is gone."""
+    message = _read(fd)
+    if message is None:
+        raise OSError(errno.EPIPE, "a process of the scan ended; is memory short?")
+    return message
 
 
 def _serve(requests: int, answers: int, work: Work, *, polite: bool) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if polite:
         yield_machine()
     while True:
