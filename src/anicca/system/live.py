@@ -9,7 +9,7 @@ from anicca.system.diff import compare_boot
 from anicca.system.rereading import why_reread
 from anicca.system.treeview import TreeView, belongings, changed_in_etc, changed_in_usr
 from anicca.system.unitfiles import USER_DIRECTORIES, read_units
-from anicca.system.units import Active, Changed, UnitPlan, plan_units
+from anicca.system.units import Active, Changed, UnitPlan, opened_at_start, plan_units
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -82,6 +82,8 @@ class LivePlan:
     units: UnitPlan = field(default_factory=UnitPlan)
     reread: tuple[str, ...] = ()
     """Why systemd reads its units again, unless it starts anew."""
+    opens: frozenset[str] = frozenset()
+    """What the units that restart open as they start: read before they stop, as nobody is served meanwhile."""
     early: frozenset[str] = frozenset()
     """Units of `units` that others take for granted: they restart first."""
     checks: tuple[str, ...] = ()
@@ -144,7 +146,9 @@ def plan_live(
     changed = Changed(
         usr=usr, etc=etc, seed=seed, loads=old_view.loads, belongs=belongings(new_view, new_units) if etc else {}
     )
-    units = plan_units(old_units, new_units, active, changed, goal=goal).pausing(moved.users)
+    here = {one.name: one for one in active}
+    units = plan_units(old_units, new_units, here.values(), changed, goal=goal).pausing(moved.users)
+    restarted = [(unit, here[one.unit].maps) for one in units.restart if (unit := new_units.get(one.unit))]
     reboot = [f"{change.path}: {change.what}" for change in compare_boot(old, new)]
     checks = (
         new_units.reachable("boot-complete.target") - {"boot-complete.target"} - new_units.reachable("sysinit.target")
@@ -154,6 +158,7 @@ def plan_live(
         etc=old.part("etc.erofs") != new.part("etc.erofs"),
         units=units,
         reread=why_reread(new_view, old_units, new_units, usr | etc),
+        opens=frozenset[str]().union(*(opened_at_start(unit, changed, maps) for unit, maps in restarted)),
         early=new_units.reachable("sysinit.target"),
         checks=tuple(sorted(checks - new_units.reachable(goal))),
         paths=tuple(plan_paths(old.seed, new.seed, old.persist, new.persist, moved.adopted)),

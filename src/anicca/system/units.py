@@ -273,9 +273,9 @@ class _Planner:
     def reasons(self, before: Unit, after: Unit, one: Active) -> tuple[list[str], list[str]]:
         """Why it must start anew, and why it must only read its files again."""
         hard = text_changes(before, after)
-        program = self.changed.usr & (self._loaded(before) | one.maps) if self.changed.usr else frozenset()
+        program = self.changed.usr & (loaded(before, self.changed) | one.maps) if self.changed.usr else frozenset()
         hard += [f"{path} changed" for path in few(program)]
-        read = self._files(after)
+        read = files_read(after, self.changed)
         restarts, reloads = _triggers(after, RESTARTS), _triggers(after, RELOADS)
         everywhere = self.changed.etc | self.changed.seed
         environment = {value.lstrip("-") for value in after.values("EnvironmentFile")}
@@ -284,31 +284,6 @@ class _Planner:
         soft |= {p for p in self.changed.usr if below(p, OWN_FILES.get(after.name, ()))}
         soft -= {p for p in soft if below(p, restarts) or p in environment}
         return hard, [f"{path} changed" for path in few(soft)]
-
-    def _loaded(self, unit: Unit) -> frozenset[str]:
-        """What the programs of a unit are made of, and other files of /usr that its command lines name.
-
-        One that runs once and ends has no libraries in use: what it did stays done, unless it is another program now.
-        """
-        found: set[str] = set()
-        once = unit.value("Type", "Service") == "oneshot"
-        for key in ("ExecStart", "ExecStartPre", "ExecStartPost"):
-            for command in unit.values(key):
-                words = command.lstrip("@-:+!|").split()
-                if words and words[0].startswith("/"):
-                    found |= {words[0], f"/usr{words[0]}"} if once else self.changed.loads(words[0])
-                found |= set(_ABSOLUTE.findall(command))
-        return frozenset(found)
-
-    def _files(self, unit: Unit) -> frozenset[str]:
-        """The places in /etc that a unit reads: named in its text, of its package alone, or known."""
-        found = set(self.changed.belongs.get(unit.name, frozenset()))
-        for one in unit.settings:
-            found |= {path for path in _ABSOLUTE.findall(one.value) if path.startswith("/etc/")}
-        for path in OWN_FILES.get(unit.name, ()):
-            found |= {path, f"{path}.d"}
-        # Drop-ins and units in there are texts, which are compared as such.
-        return frozenset(path for path in found if path not in ("/etc", "/etc/systemd", "/etc/systemd/system"))
 
     def starts(self, restarted: set[str], stopped: set[str]) -> list[Action]:
         """Units that a boot would start and that do not run: newly wanted, or done once with what changed."""
@@ -332,6 +307,41 @@ class _Planner:
         program = self.changed.usr & self.changed.loads(MANAGER_PROGRAM) if self.changed.usr else frozenset()
         files = {p for p in self.changed.etc if below(p, (*MANAGER_FILES, *(f"{f}.d" for f in MANAGER_FILES)))}
         return tuple(f"{path} changed" for path in few({*program, *files}))
+
+
+def loaded(unit: Unit, changed: Changed) -> frozenset[str]:
+    """What the programs of a unit are made of, and other files of /usr that its command lines name.
+
+    One that runs once and ends has no libraries in use: what it did stays done, unless it is another program now.
+    """
+    found: set[str] = set()
+    once = unit.value("Type", "Service") == "oneshot"
+    for key in ("ExecStart", "ExecStartPre", "ExecStartPost"):
+        for command in unit.values(key):
+            words = command.lstrip("@-:+!|").split()
+            if words and words[0].startswith("/"):
+                found |= {words[0], f"/usr{words[0]}"} if once else changed.loads(words[0])
+            found |= set(_ABSOLUTE.findall(command))
+    return frozenset(found)
+
+
+def files_read(unit: Unit, changed: Changed) -> frozenset[str]:
+    """The places in /etc that a unit reads: named in its text, of its package alone, or known."""
+    found = set(changed.belongs.get(unit.name, frozenset()))
+    for one in unit.settings:
+        found |= {path for path in _ABSOLUTE.findall(one.value) if path.startswith("/etc/")}
+    for path in OWN_FILES.get(unit.name, ()):
+        found |= {path, f"{path}.d"}
+    # Drop-ins and units in there are texts, which are compared as such.
+    return frozenset(path for path in found if path not in ("/etc", "/etc/systemd", "/etc/systemd/system"))
+
+
+def opened_at_start(unit: Unit, changed: Changed, maps: frozenset[str]) -> frozenset[str]:
+    """The paths of /usr and /etc, some of them directories, that a unit opens as it starts, as far as that is known.
+
+    `maps` is what its processes have mapped now.
+    """
+    return loaded(unit, changed) | files_read(unit, changed) | maps
 
 
 def text_changes(before: Unit, after: Unit) -> list[str]:

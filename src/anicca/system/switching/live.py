@@ -190,6 +190,7 @@ def carry_out(
     if units.tmpfiles:
         systemd.run_tmpfiles()
     problems += _failed("reloading", systemd.act("reload", [one.unit for one in units.reload]))
+    paths.read_ahead(plan.opens)
     for verb, actions in (("restart", units.restart), ("start", units.start)):
         for is_early in (True, False):
             names = [one.unit for one in actions if (one.unit in plan.early) == is_early]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -14,7 +15,7 @@ from anicca.system.live import Clear, Keep, Lay, PathStep, Release
 from anicca.system.switching.area import is_parent, make_parents, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from anicca.system.erofs import ImageEntry
 
@@ -44,6 +45,20 @@ def do(
             process.run(["umount", "--lazy", _inside(root, path)], check=False, timeout_seconds=60)
         case _:
             assert_never(step)
+
+
+def read_ahead(paths: Iterable[str]) -> None:
+    """Have the kernel read files, and what lies in directories, so that who opens them next waits for no disk."""
+    for path in paths:
+        names = [os.path.join(top, name) for top, _, files in os.walk(path) for name in files]  # noqa: PTH118 (texts)
+        for name in names or [path]:
+            # What is not there, or is no file, need not be read.
+            with suppress(OSError):
+                fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(fd)
 
 
 def lay(entry: ImageEntry, root: Path) -> None:

@@ -64,6 +64,16 @@ def test_a_library_restarts_exactly_what_loads_it(host: SmallHost) -> None:
     assert restarts(said) == ["restart o.service (/usr/bin/o changed)"]
 
 
+def test_what_restarts_is_known_by_what_it_opens(host: SmallHost) -> None:
+    unit = {"/systemd/system/o.service.d/more.conf": "[Service]\nEnvironmentFile=/etc/o.conf\n", "/o.conf": "A=1\n"}
+    texts = [SystemText(packages=packages(library=word), etc=unit if word == "2" else {}) for word in ("1", "2")]
+    one, other = (host.places.system(host.workshop.system(text)) for text in texts)
+    active = [Active(name="d.service"), Active(name="o.service", maps=frozenset({"/usr/lib/plugin.so"}))]
+    plan = plan_live(one, other, active)
+    assert [action.unit for action in plan.units.restart] == ["d.service", "o.service"]
+    assert plan.opens == {"/usr/bin/d", "/usr/lib/l", "/usr/bin/o", "/usr/lib/plugin.so", "/etc/o.conf"}
+
+
 def test_units_of_a_user_who_is_there(host: SmallHost) -> None:
     unit = "/systemd/user/u.service"
     texts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from anicca.errors import RefusedError
 from anicca.system.erofs import ImageEntry
 from anicca.system.live import Clear, Keep, Lay, Release, plan_paths
 from anicca.system.reading import Persisted
-from anicca.system.switching.paths import do
+from anicca.system.switching.paths import do, read_ahead
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,24 @@ def test_what_is_laid_out_and_what_goes() -> None:
         "lay out /srv/new",
     ]
     assert list(plan_paths(new, new, {}, {})) == []
+
+
+def test_what_is_read_ahead_is_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "d/deep").mkdir(parents=True)
+    os.mkfifo(tmp_path / "d/fifo")
+    files = [tmp_path / name for name in ("d/one", "d/deep/two", "three")]
+    for file in files:
+        file.write_bytes(bytes(1 << 16))
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def resident() -> list[int]:
+        return [int(word) for word in process.run(["fincore", "-bno", "RES", *files]).text.split()]
+
+    assert resident() == [0, 0, 0]
+    read_ahead([str(tmp_path / name) for name in ("d", "three", "missing")])
+    assert resident() == [1 << 16] * 3
 
 
 def test_what_persists_is_not_laid_out_but_once() -> None:
@@ -110,7 +129,7 @@ from pathlib import Path
 from anicca.system.erofs import ImageEntry
 from anicca.system.live import Keep, Release
 from anicca.system.reading import Persisted
-from anicca.system.switching.paths import do
+from anicca.system.switching.paths import do, read_ahead
 root, kept = Path(sys.argv[1], "root"), Path(sys.argv[1], "kept")
 root.mkdir(); kept.mkdir()
 one = Persisted(path="/var/a", kind="d", mode=0o750, uid=1, gid=2)

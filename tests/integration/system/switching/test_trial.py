@@ -19,7 +19,7 @@ from anicca.errors import AniccaError
 from anicca.store import gc as store_gc
 from anicca.system.live import LivePlan
 from anicca.system.status import read_status
-from anicca.system.switching import live, systemd
+from anicca.system.switching import live, paths, systemd
 from anicca.system.switching.esp import read_esp
 from anicca.system.switching.host import hold, look
 from anicca.system.switching.live import TrialFailedError, try_live
@@ -101,12 +101,14 @@ def go(host: SmallHost, plan: LivePlan = PLAN, **options: Any) -> None:
 
 def test_the_order(host: SmallHost, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch)
-    go(host)
+    monkeypatch.setattr(paths, "read_ahead", lambda files: played.asked.append(f"read {' '.join(files)}"))
+    go(host, replace(PLAN, opens=frozenset({"/usr/sbin/late"})))
     assert played.asked == [
         "stop gone.service",
         "daemon-reexec",
         "tmpfiles",
         "reload soft.service",
+        "read /usr/sbin/late",
         "restart early.service",
         "restart late.service",
         "start new.service",
