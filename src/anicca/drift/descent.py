@@ -14,6 +14,7 @@ class Descent:
 
     def __init__(self, tops: dict[bytes, int]) -> None:
         self._tops = tops
+        self._not_ours = frozenset(tops.values())
         self._names: list[bytes] = []
         self._fds: list[int | None] = [tops[b"/"]]
         self._last_names = {path.rsplit(b"/", 1)[1] for path in tops if path != b"/"}
@@ -59,7 +60,7 @@ class Descent:
     def _close(self, index: int) -> None:
         fd = self._fds[index]
         if index and fd is not None:
-            if fd not in self._tops.values():
+            if fd not in self._not_ours:
                 os.close(fd)
             self._fds[index] = None
 

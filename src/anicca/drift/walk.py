@@ -48,16 +48,12 @@ class Places(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A directory on the way down: its path, the flags of what is in it, and the names that are left."""
+    """A directory on the way down: its path, what comes before a name in it, the flags of what is in it, names left."""
 
     path: bytes
+    prefix: bytes
     flags: str
     names: Iterator[bytes]
-
-    @property
-    def prefix(self) -> bytes:
-        """What comes before a name in it."""
-        return prefix_of(self.path)
 
 
 class Walk:
@@ -65,6 +61,7 @@ class Walk:
 
     def __init__(self, places: Places, *, xattrs: bool) -> None:
         self._places = places
+        self._mounted = places.mounts | places.tops.keys()
         self._xattrs = xattrs
         self._descent = Descent(places.tops)
 
@@ -77,35 +74,37 @@ class Walk:
         try:
             self._descent.enter(top)
             # A list of what is left at each level, not recursion: paths are deeper than Python's stack.
-            levels = [Level(top, flags, self._names())]
+            levels = [Level(top, prefix_of(top), flags, self._names())]
         except OSError as error:
             yield unseen(top, error, "")
             return
+        rows: list[Row] = []
         while levels:
             level = levels[-1]
-            rows: list[Row] = []
             try:
                 below = self._look(level, rows)
             except OSError as error:
                 # The way back to this directory is gone.
                 rows += unseen(level.path, error, "")
                 below = None
-            if rows:
+            if len(rows) >= RUN_NAMES:
+                # Small directories share a list: each that is told costs as much as a path.
                 yield rows
+                rows = []
             if below is None:
                 levels.pop()
                 if levels:
                     self._descent.up()
             elif below is not level:
                 levels.append(below)
+        yield rows
 
     def _look(self, level: Level, rows: list[Row]) -> Level | None:
         """Look at names until there is a directory to enter, which is returned, or enough; None when all is done."""
-        _, flags, names = level
+        _, prefix, flags, names = level
         fd = self._descent.here()
-        prefix = level.prefix
         status, fields_of, xattrs = os.stat, fields, self._xattrs
-        place = b"/proc/self/fd/%d/" % fd
+        place = b"/proc/self/fd/%d/" % fd if xattrs else b""
         for name in names:
             path = prefix + name
             try:
@@ -130,11 +129,13 @@ class Walk:
 
     def _directory(self, level: Level, path: bytes, seen: os.stat_result, rows: list[Row]) -> Level | None:
         """Tell of a directory, and go into it if that is where the walk goes. Raises `OSError`."""
-        places, flags = self._places, level.flags
-        name = path.rpartition(b"/")[2]
+        places, flags, xattrs = self._places, level.flags, self._xattrs
+        name = path[len(level.prefix) :]
+        # Of nearly all there is nothing to ask.
+        mounted = path in self._mounted
         fd = self._descent.here()
-        place = b"/proc/self/fd/%d/" % fd if self._xattrs else None
-        if places.stays_out(path):
+        place = b"/proc/self/fd/%d/" % fd if xattrs else None
+        if mounted and places.stays_out(path):
             rows.append(named_row(path, name, fd, flags, place))
             return None
         try:
@@ -144,11 +145,11 @@ class Walk:
             rows += unseen(path, error, "")
             return None
         try:
-            if path in places.tops:
+            if mounted and path in places.tops:
                 # What is mounted there, not what lies beneath.
                 seen = os.fstat(below)
-            rows.append(row_of(path, seen, b"", flags, below if self._xattrs else None))
-            return Level(path, places.flags_below(path, flags), self._names())
+            rows.append(row_of(path, seen, b"", flags, below if xattrs else None))
+            return Level(path, prefix_of(path), places.flags_below(path, flags) if mounted else flags, self._names())
         except OSError as error:
             rows += unseen(path, error, "")
             self._descent.up()
