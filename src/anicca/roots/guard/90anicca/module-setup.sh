@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154 # dracut sets its variables
 
 check() {
-    require_binaries busybox mkfs.f2fs e2fsck mount udevadm tar sha256sum || return 1
+    require_binaries busybox mkfs.f2fs e2fsck mount udevadm tar b2sum || return 1
     return 255
 }
 
@@ -73,7 +73,7 @@ install() {
 
     # What the scripts call; most of what the guard calls is in busybox, its shell.
     inst_multiple busybox mount umount readlink stat tar tr cut cat dd rm cp mv ln mkdir rmdir chown chmod sync sleep \
-        tail sha256sum sh e2fsck mkfs.f2fs
+        tail b2sum sh e2fsck mkfs.f2fs
     # Of other filesystems, what the tree has.
     inst_multiple -o btrfs mkfs.btrfs mkfs.ext4 mkfs.xfs mkfs.nilfs2 mkcp blkdiscard zpool zfs mount.zfs
     [[ -z $(type -P zpool) ]] || inst_libdir_file "libgcc_s.so*" # its threads end by it
