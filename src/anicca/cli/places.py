@@ -127,7 +127,7 @@ def _build(context: Context, planned: Planned, run: Path) -> None:
 
     try:
         with context.open_store() as store:
-            keep_built(store, run, realise_system(context, store, planned), planned.plan.toolchain.out)
+            keep_built(store, run, realise_system(context, store, planned), planned.plan.tools.out)
     finally:
         # Nobody else takes this process's bars away.
         click.get_current_context().find_root().close()

@@ -38,6 +38,8 @@ class SystemPlan:
     """All the steps of a host, from fetching packages to the object that ties it together."""
 
     environment: BuildEnvironment
+    tools: Instantiated
+    """What building a changed host takes: the toolchain, and our builders compiled."""
     tree: TreePlan
     image: Instantiated
     etc: Instantiated
@@ -57,23 +59,72 @@ def plan_system(spec: Spec, lock: Lock) -> SystemPlan:
     tree = plan_tree(lock, environment)
     image = plan_image(lock, tree, environment)
     tools = (plan_tool(environment),) if TOOL_LINK in spec.files else ()
-    etc = _plan_part("etc", _etc(spec, *(tool.out for tool in tools)), tree, lock, environment, others=tools)
-    seed = _plan_part("seed", _seed(spec), tree, lock, environment)
+    compiled = _Compiled(environment=environment, bytecode=_plan_bytecode(environment))
+    etc = _plan_part("etc", _etc(spec, *(tool.out for tool in tools)), tree, lock, compiled, others=tools)
+    seed = _plan_part("seed", _seed(spec), tree, lock, compiled)
     initrd = _plan_initrd(tree, lock, environment, plan_modules(lock, environment))
     contents = {"tree": tree.tree, "image": image, "etc": etc, "seed": seed, "initrd": initrd}
     packages = [
         {"name": package.pin.name, "version": package.pin.version, "contents": str(package.contents.out)}
         for package in tree.packages
     ]
-    system = environment.step(
+    system = compiled.step(
         store_name(f"system-{spec.name}"),
         BUILDERS / "system.py",
-        library=LIBRARY,
         env={**{name: str(step.out) for name, step in contents.items()}, "parameters": " ".join(parameters(spec))},
         files={"spec": to_json(spec).decode(), "packages": json.dumps(packages)},
         inputs={**tree.inputs, **{step: ("out",) for step in contents.values() if step is not tree.tree}},
     )
-    return SystemPlan(environment=environment, tree=tree, image=image, etc=etc, seed=seed, initrd=initrd, system=system)
+    return SystemPlan(
+        environment=environment,
+        tools=compiled.bytecode,
+        tree=tree,
+        image=image,
+        etc=etc,
+        seed=seed,
+        initrd=initrd,
+        system=system,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Compiled:
+    """Makes the steps that change with a host's declaration: they find the modules that they import compiled."""
+
+    environment: BuildEnvironment
+    bytecode: Instantiated
+
+    def step(
+        self,
+        name: str,
+        script: Path,
+        *,
+        env: Mapping[str, str],
+        files: Mapping[str, str],
+        inputs: Mapping[Instantiated, tuple[str, ...]],
+    ) -> Instantiated:
+        """As of the environment."""
+        return self.environment.step(
+            name,
+            script,
+            library=LIBRARY,
+            env={**env, "PYTHONPYCACHEPREFIX": str(self.bytecode.out)},
+            files=files,
+            inputs={**inputs, self.bytecode: ("out",)},
+        )
+
+
+def _plan_bytecode(environment: BuildEnvironment) -> Instantiated:
+    """The step that compiles what builders import. It depends on the toolchain and on us; never on the host."""
+    toolchain = str(environment.toolchain.out)
+    return environment.step(
+        "anicca-builders",
+        BUILDERS / "bytecode.py",
+        library=LIBRARY,
+        env={"library": str(environment.source(LIBRARY)), "toolchain": toolchain},
+        inputs={},
+        as_root=False,
+    )
 
 
 def parameters(spec: Spec) -> tuple[str, ...]:
@@ -102,16 +153,15 @@ def _plan_part(
     declared: Mapping[str, Any],
     tree: TreePlan,
     lock: Lock,
-    environment: BuildEnvironment,
+    compiled: _Compiled,
     *,
     others: tuple[Instantiated, ...] = (),
 ) -> Instantiated:
     """The step that makes an image of what is declared over what the tree has; `others` are what that names."""
     text = json.dumps(declared, sort_keys=True)
-    return environment.step(
+    return compiled.step(
         name,
         BUILDERS / f"{name}.py",
-        library=LIBRARY,
         env={
             "tree": str(tree.tree.out),
             "uuid": str(uuid.uuid5(NAMESPACE, name + text)),

@@ -59,8 +59,10 @@ def test_a_host_builds_and_becomes_what_is_declared(start: Callable[..., Abstrac
 
 
 def all_at_once(mover: Mover) -> None:
-    """Builds and switches beside two who collect garbage all the time: each comes about, and nothing is lost."""
-    mover.ask(f"anicca store root toolchain {toolchain(BASE)}")
+    """Builds and switches beside two who collect garbage all the time: each comes about, and nothing is lost.
+
+    There is no network: what builds stays with what it has built.
+    """
     mover.ask("cat > /run/collect", stdin=COLLECT)
     unit = "systemd-run -q --unit=collector-{0} -E PATH=$PATH -p StandardOutput=truncate:/run/collected-{0}"
     for one in "ab":

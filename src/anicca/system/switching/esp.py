@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from anicca import fs, process
 from anicca.disks.esp import FILES_DIRECTORY, BootEntry, BootFile, initrd_path, kernel_path
-from anicca.disks.image import read_boot_file
 from anicca.errors import AniccaError
 from anicca.system.boot import ENTRIES, Copy, Delete, Esp, Step, Wanted, Write, parse_entry_name
 
@@ -74,6 +73,8 @@ def want(generation: Generation, system: System) -> Wanted:
 @cache
 def _boot_file(source: Path) -> BootFile:
     """Its digest, taken once: what lies in the store does not change, and generations share most kernels."""
+    from anicca.disks.image import read_boot_file  # noqa: PLC0415 (who has nothing new to boot needs none)
+
     return read_boot_file(source)
 
 

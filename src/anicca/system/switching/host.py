@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ORIGINS = "origins.json"
 """In the directory of this boot's facts: where the system that was built last was declared."""
 
-BUILT, TOOLCHAIN = "built", "toolchain"
+BUILT, TOOLS = "built", "tools"
 """Links there, which keep the system that was built here last, and the tools that built it."""
 
 LEFT = "left"
@@ -251,28 +251,28 @@ def apply(changes: Sequence[Change], places: HostPlaces, *, after: Callable[[Cha
         after(change)
 
 
-def keep_built(store: LocalStore, run: Path, system: StorePath, toolchain: StorePath) -> None:
+def keep_built(store: LocalStore, run: Path, system: StorePath, tools: StorePath) -> None:
     """Keep a system that was built here, and what built it, from the collector until the next one is built.
 
     From the generation that is made of it on, both stay as long as that does: the next build needs the same tools.
     """
     store.add_indirect_root(run / BUILT, system)
     # What a host was built with elsewhere is not here.
-    if store.is_valid(toolchain):
-        store.add_indirect_root(run / TOOLCHAIN, toolchain)
+    if store.is_valid(tools):
+        store.add_indirect_root(run / TOOLS, tools)
 
 
-def _keep_toolchain(places: HostPlaces, generation: Generation) -> None:
+def _keep_tools(places: HostPlaces, generation: Generation) -> None:
     """Keep the tools that built a generation's system, if it was built here."""
-    built, toolchain = (_leads_to(places.run / name) for name in (BUILT, TOOLCHAIN))
-    if built == generation.system and toolchain is not None:
+    built, tools = (_leads_to(places.run / name) for name in (BUILT, TOOLS))
+    if built == generation.system and tools is not None:
         _, root = keeping(places, generation.number)
-        places.store.add_root(root.name, toolchain)
+        places.store.add_root(root.name, tools)
 
 
 def keeping(places: HostPlaces, number: int) -> tuple[Path, Path]:
     """The links that keep a generation's system, and the tools that built it if it was built here."""
-    return _link(places, number), places.store.state_dir / "gcroots" / f"anicca-toolchain-{number}"
+    return _link(places, number), places.store.state_dir / "gcroots" / f"anicca-tools-{number}"
 
 
 def note_origins(run: Path, system: StorePath, origins: Origins) -> None:
@@ -316,7 +316,7 @@ def _record(places: HostPlaces, generation: Generation) -> None:
     places.profile.parent.mkdir(parents=True, exist_ok=True)
     with profiles.locked(places.profile):
         fs.symlink_atomic(_link(places, generation.number), str(generation.system))
-    _keep_toolchain(places, generation)
+    _keep_tools(places, generation)
 
 
 def _link(places: HostPlaces, number: int) -> Path:

@@ -37,10 +37,11 @@ Description=Remove what was on the root before the soft reboot
 ConditionPathExists={script}
 
 [Service]
-Type=oneshot
+# Nobody waits for it, and what starts meanwhile goes first.
+Type=simple
 ExecStart=/bin/sh {script}
 IOSchedulingClass=idle
-Nice=19
+CPUSchedulingPolicy=idle
 """
 
 
@@ -94,7 +95,7 @@ def soft_reboot(places: HostPlaces, system: StorePath) -> None:
         fs.symlink_atomic(places.run / "system", str(system))
         # What a switch that was killed has left halfway is not on the root to come.
         (places.run / TRIAL).unlink(missing_ok=True)
-        systemd.systemctl("daemon-reload")
+        # It reads all units anew once it is there.
         systemd.systemctl("soft-reboot", "--no-block")
     except BaseException:
         fs.symlink_atomic(places.run / "system", str(before))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from anicca import process
 from anicca.errors import AniccaError
-from anicca.system.units import Active
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from anicca.system.units import Active
 
 T = TypeVar("T")
 
@@ -58,6 +59,8 @@ def read_users(proc: Path = Path("/proc")) -> dict[int, list[Active]]:
 
 
 def _active(maps: Mapping[str, frozenset[str]], user: int | None = None) -> list[Active]:
+    from anicca.system.units import Active  # noqa: PLC0415 (where units are planned; most commands do not)
+
     listed = json.loads(systemctl("list-units", "--all", "--full", "--no-pager", "--output=json", user=user))
     return [
         Active(name=one["unit"], state=one["active"], sub=one["sub"], maps=maps.get(one["unit"], frozenset()))

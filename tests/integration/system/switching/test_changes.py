@@ -222,7 +222,7 @@ def test_what_built_a_generation_here_stays_with_it(host: SmallHost) -> None:
     first = host.add(SystemText(initrd="initrd a"))
     # As after a boot.
     (places.run / "built").unlink()
-    (places.run / "toolchain").unlink()
+    (places.run / "tools").unlink()
     second = host.add(SystemText(initrd="initrd b"))
 
     def collect() -> list[bool]:
@@ -236,7 +236,7 @@ def test_what_built_a_generation_here_stays_with_it(host: SmallHost) -> None:
     doomed = plan_deletion(seen, numbers=(first,), keep=None, older_than_seconds=None, now=0)
     apply(plan_forgetting(seen, esp, doomed, places.want), places)
     assert collect() == [False, False, True, False]
-    assert [path.name for path in (store.state_dir / "gcroots").glob("anicca-toolchain-*")] == []
+    assert [path.name for path in (store.state_dir / "gcroots").glob("anicca-tools-*")] == []
     assert {one.number for one in look(places).generations} == {1, second}
 
 

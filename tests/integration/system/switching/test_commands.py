@@ -94,7 +94,7 @@ def test_a_declaration_is_built_here_and_what_built_it_stays(
 ) -> None:
     """Evaluation is played, and the building: what was built is there already."""
     tools, system = (host.workshop.system(text) for text in (SystemText(name="tools"), NEW))
-    plan = SimpleNamespace(system=SimpleNamespace(out=system), toolchain=SimpleNamespace(out=tools))
+    plan = SimpleNamespace(system=SimpleNamespace(out=system), tools=SimpleNamespace(out=tools))
     planned = SimpleNamespace(spec=None, plan=plan)
     monkeypatch.setattr("anicca.cli.context.plan_host", lambda *_: planned)
     monkeypatch.setattr("anicca.system.generations.origins_of", lambda *_: {"files[/etc/motd]": ["host.py:9"]})
@@ -118,7 +118,7 @@ def test_a_declaration_is_built_here_and_what_built_it_stays(
     assert int((tmp_path / "builder").read_text()) != os.getpid()
     (made,) = [one for one in run("generations") if one["number"] == 2]
     assert made["made_from"]["origins"] == {"files[/etc/motd]": ["host.py:9"]}
-    for name in ("built", "toolchain"):
+    for name in ("built", "tools"):
         (host.places.run / name).unlink()
     assert str(tools) not in run("gc")["objects"]
     run("rollback")
