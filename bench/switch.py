@@ -12,8 +12,8 @@ In one guest, where only what stands beside each other counts:
 - One file of /etc changed in a host.py, built there, tried and made the next boot's; beside `puppet apply`, Salt and
   CFEngine that change one file.
 - A switch to a built system that changes one file of /etc, and one that changes a thousand.
-- How long nginx is down when a switch restarts it, beside `systemctl restart nginx`: from systemd's own clock, from
-  leaving the active state to being in it again.
+- How long nginx is down when a switch restarts it, beside `systemctl restart nginx`, in turn, medians of five: from
+  systemd's own clock, from leaving the active state to being in it again.
 - A soft reboot beside a full one: from the command until all that starts has started.
 
 Needs root, mmdebstrap, the archives that apt and pip are set up for, and what building a host needs; hosts are built
@@ -73,6 +73,8 @@ PEER = "chroot /mnt sh -c '{}' > /dev/null 2>&1"
 DOWN = "systemctl show nginx --property={} --value"
 NOTHING, AS_FAST, TWICE, DOWNTIME, SOFT = 0.5, 1.0, 1.5, 1.1, 0.5
 """What issue 5 asks for: seconds, then ratios."""
+SAMPLES = 5
+"""Of how long a service is down, by each: half a second more or less is what others on the machine make of it."""
 
 
 @contextmanager
@@ -230,14 +232,17 @@ class Bench:
     def downtime(self) -> None:
         """nginx, restarted by systemctl and by a switch in turn."""
         plain, switched = [], []
-        for round_number in range(2 * self.rounds):
+        for number in range(SAMPLES):
             self.mover.ask("systemctl restart nginx")
             plain.append(self.down())
-            self.switch("many" if round_number % 2 else "restarted")
+            self.switch("many" if number % 2 else "restarted")
             switched.append(self.down())
         ratio = statistics.median(switched) / statistics.median(plain)
-        said = f"{statistics.median(switched):.0f} ms, systemctl {statistics.median(plain):.0f} ms, ratio {ratio:.2f}"
-        self.row("nginx is down", ratio, DOWNTIME, said)
+        medians = (
+            f"{statistics.median(switched):.0f} ms, systemctl {statistics.median(plain):.0f} ms, ratio {ratio:.2f}"
+        )
+        each = "; ".join(" ".join(f"{one:.0f}" for one in found) for found in (switched, plain))
+        self.row("nginx is down", ratio, DOWNTIME, f"{medians} ({each})")
 
     def reboots(self) -> None:
         """A fresh root, softly and not."""
@@ -262,11 +267,13 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="only what is measured on this machine")
     parser.add_argument("--there", action="store_true", help="only what is measured in the guest")
     options = parser.parse_args()
+    print(f"load of this machine at first: {os.getloadavg()[0]:.1f}")
     missed: list[str] = []
     if not options.there:
         missed += measure_here(options.rounds, make_root(options.cache))
     if not options.here:
         missed += measure_there(options.rounds, make_root(options.cache))
+    print(f"load of this machine at last: {os.getloadavg()[0]:.1f}")
     return 1 if missed else 0
 
 
