@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from anicca.system.elf import read_interpreter, read_needs
+from anicca.system.reading import names_by_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,17 +33,12 @@ class TreeView:
         self._closures: dict[str, frozenset[str]] = {}
 
     @cached_property
-    def _children(self) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for paths in (self.system.etc, self.system.usr):
-            for path in paths:
-                directory, _, name = path.rpartition("/")
-                found[directory].append(name)
-        return found
+    def _etc_names(self) -> Mapping[str, list[str]]:
+        return names_by_directory(self.system.etc)
 
     def children(self, directory: str) -> Iterable[str]:
         """The names in a directory."""
-        return self._children.get(directory, ())
+        return (*self._etc_names.get(directory, ()), *self.system.usr_names.get(directory, ()))
 
     def exists(self, path: str) -> bool:
         """Whether there is such a path."""

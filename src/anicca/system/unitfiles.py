@@ -8,6 +8,7 @@ from __future__ import annotations
 import os.path
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -193,8 +194,9 @@ class _Found:
     def unit(self, name: str) -> Unit:
         """The unit of that name, put together."""
         path, text = self.fragments.get(name) or self.fragments.get(template_of(name) or "", ("", b""))
-        settings = [] if text is None else parse_unit(text)
+        settings: list[Setting] = []
         if text is not None:
+            settings += parse_unit(text)
             for _each, (_path, more) in sorted(_dropins_of(name, self.dropins).items()):
                 settings += parse_unit(more or b"")
         names = {name, *(alias for alias, target in self.aliases.items() if target == name)}
@@ -217,8 +219,12 @@ def read_units(source: Source, directories: Sequence[str] = DIRECTORIES) -> Unit
     return UnitSet(units={name: found.unit(name) for name in names - found.aliases.keys()}, aliases=found.aliases)
 
 
-def parse_unit(text: bytes) -> list[Setting]:
-    """The lines of a unit's text in order: comments and `[Install]` left out, continued lines joined."""
+@lru_cache(maxsize=2048)
+def parse_unit(text: bytes) -> tuple[Setting, ...]:
+    """The lines of a unit's text in order: comments and `[Install]` left out, continued lines joined.
+
+    Two systems share most texts: each is parsed once.
+    """
     found: list[Setting] = []
     section = ""
     held = ""
@@ -237,7 +243,7 @@ def parse_unit(text: bytes) -> list[Setting]:
         elif section != "Install" and "=" in line:
             key, _, value = line.partition("=")
             found.append(Setting(section=section, key=key.strip(), value=value.strip()))
-    return found
+    return tuple(found)
 
 
 def _text(source: Source, path: str) -> bytes | None:

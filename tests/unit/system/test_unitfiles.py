@@ -33,10 +33,10 @@ def units(files: dict[str, str]) -> UnitSet:
 
 def test_a_text_is_read_as_systemd_does() -> None:
     text = "# c\n[Unit]\nDescription=a \\\n; inside\n  b\n[Service]\nExecStart=/x\n\n[Install]\nWantedBy=y\n"
-    assert parse_unit(text.encode()) == [
+    assert parse_unit(text.encode()) == (
         Setting(section="Unit", key="Description", value="a b"),
         Setting(section="Service", key="ExecStart", value="/x"),
-    ]
+    )
 
 
 def test_etc_wins_and_dropins_add_in_order_of_their_names() -> None:
