@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from anicca.errors import UsageError
+from anicca.errors import AniccaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,6 +107,8 @@ def built_here(context: Context, text: str, *, run: Path) -> str:
     file = Path(text)
     if file.suffix != ".py" or not file.is_file():
         return text
+    if os.geteuid() != 0 and context.store_root is None:
+        raise AniccaError(f"{file}: what a host becomes is built in its own store, which takes root", hint="use sudo")
     from anicca.cli.context import plan_host  # noqa: PLC0415 (where used)
     from anicca.system.generations import origins_of  # noqa: PLC0415 (where used)
     from anicca.system.switching.apart import apart  # noqa: PLC0415 (where used)

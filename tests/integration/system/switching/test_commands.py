@@ -12,6 +12,8 @@ import pytest
 from tests.integration.system.switching.small import SmallHost, SystemText
 
 from anicca.cli import app
+from anicca.cli.context import Context
+from anicca.cli.places import built_here
 from anicca.errors import AniccaError, RefusedError, UsageError
 from anicca.system.switching.esp import read_esp
 from anicca.system.switching.host import look
@@ -134,6 +136,16 @@ def test_a_declaration_is_built_here_and_what_built_it_stays(
     with pytest.raises(AniccaError, match="it does not build"):
         run("boot", str(file))
     assert state(host) == before
+
+
+def test_who_may_not_build_is_told_before_anything_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "host.py").write_text("raise AssertionError\n")
+    with pytest.raises(AniccaError, match="takes root"):
+        built_here(Context(), str(tmp_path / "host.py"), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_rollback_there_and_back(host: SmallHost, run: Callable[..., Any]) -> None:
