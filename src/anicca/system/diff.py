@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from anicca.declare.lower import SYSCTL_FILE
 from anicca.system.treeview import TreeView
 from anicca.system.unitfiles import read_units
 from anicca.system.units import text_changes
@@ -28,6 +27,9 @@ SECRETS = ("/etc/shadow", "/etc/gshadow")
 MADE = ("/etc/ld.so.cache",)
 LONGEST_BYTES = 1 << 20
 BOOT_PARTS = ("kernel", "initrd", "cmdline")
+
+SYSCTL_FILE = "/etc/sysctl.d/60-anicca.conf"
+"""Where declared kernel settings are. Said again here: to import all that declares takes longer than to plan a switch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
