@@ -29,7 +29,7 @@ LONGEST_BYTES = 1 << 20
 BOOT_PARTS = ("kernel", "initrd", "cmdline")
 
 SYSCTL_FILE = "/etc/sysctl.d/60-anicca.conf"
-"""Where declared kernel settings are. Said again here: to import all that declares takes longer than to plan a switch."""
+"""Where declared kernel settings are. Said again: to import all that declares takes longer than to plan a switch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
