@@ -2,9 +2,9 @@
 
     python -m bench.reset [--files N,N…] [--rounds N] [--roots ROOT,ROOT…]
 
-On this machine's kernel, on loop devices; f2fs and nilfs2 in a guest (emulated: compare them with themselves). Seconds
-are the guard's own, the least of some rounds; beside them is how much of it is the last mount. Needs root, and a kernel
-with btrfs and xfs.
+On this machine's kernel, on loop devices; f2fs, nilfs2 and ZFS in a guest (emulated: compare them with themselves).
+Seconds are the guard's own, the least of some rounds; beside them is how much of it is the last mount. Needs root, and
+a kernel with btrfs and xfs.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ import tempfile
 from pathlib import Path
 
 from tests.integration.roots.volumes import open_host
-from tests.vm.roots.guest import make_tree, run_alone
+from tests.vm.roots.guest import make_tree, run_alone, run_in_initrd
+from tests.vm.roots.pond import PARAMETERS, boot_files, build_pond
 
 from anicca.roots.facts import parse_facts
 
 KINDS = ("btrfs", "overlay:ext4", "overlay:xfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs", "tmpfs")
 FILES = "for d in $(seq {hundreds}); do mkdir d$d; cd d$d; for n in $(seq 100); do echo x > $n; done; cd ..; done; sync"
 
-GUESTS = ("f2fs", "nilfs2")
+GUESTS = {kind: f"anicca.backend={kind} anicca.rootopts=" for kind in ("f2fs", "nilfs2")} | {"zfs": PARAMETERS}
+"""What is measured in a guest, and what the guard is told of it."""
 SCRIPT = r"""
-echo "anicca.backend=@KIND@ anicca.root=/dev/vda anicca.rootopts=@OPTIONS@" > /run/cmdline
+echo "anicca.root=/dev/vda @PARAMETERS@" > /run/cmdline
 export ANICCA_CMDLINE=/run/cmdline
-modprobe -a -q nilfs2 overlay
+modprobe -a -q nilfs2 overlay zfs
 guard() {
     /usr/lib/anicca/guard.sh; sleep 3; echo "$1 $(cat /run/anicca/guard.json)"
 }
 forget() {
     cd /; umount /sysroot
     umount /run/anicca/memory 2> /dev/null; umount /run/anicca/top 2> /dev/null
+    [ ! -e /dev/zfs ] || zpool export anicca-root 2> /dev/null
 }
 for n in 1 2 3; do guard first; forget; done
 for count in @COUNTS@; do
@@ -78,11 +81,16 @@ def measure_in_guest(work: Path, kind: str, counts: list[int], rounds: int) -> d
     """The guard's seconds, and those of its mount, by the files written before."""
     volume = work / "volume"
     with volume.open("wb") as file:
-        file.truncate(1 << 30)
-    script = SCRIPT.replace("@KIND@", kind).replace("@OPTIONS@", "").replace("@ROUNDS@", str(rounds))
+        file.truncate(2 << 30)
+    script = SCRIPT.replace("@PARAMETERS@", GUESTS[kind]).replace("@ROUNDS@", str(rounds))
     script = script.replace("@COUNTS@", " ".join(map(str, counts)))
+    if kind == "zfs":
+        kernel, initrd = boot_files(build_pond()[1], work)
+        words = run_in_initrd(script, kernel=kernel, initrd=initrd, volume=volume, seconds=3000)
+    else:
+        words = run_alone(script, work=work, volume=volume, seconds=3000)
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
-    for line in run_alone(script, work=work, volume=volume, seconds=3000):
+    for line in words:
         what, _, facts = line.partition(" ")
         if what.isdecimal() and (read := parse_facts(facts)):
             if not read.is_ordinary:

@@ -355,7 +355,7 @@ def run_in_initrd(
         ),
         disks=(Disk(path=volume),),
         serials=(SerialFile(path=console), SerialFile(path=words)),
-        memory_mib=768,
+        memory_mib=2048,
         cpus=1,
         reboots=False,
     )

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.vm.roots.guest import MIB, run_in_initrd
+from tests.vm.roots.pond import PARAMETERS, boot_files, build_pond
 from tests.vm.system.hosts import CACHE, SECONDS, anicca
 
 from anicca import process
 from anicca.disks.image import NEW_VOLUME
-from anicca.store import LocalStore, StorePath
-from anicca.vm.lab import KernelFiles
 from anicca.vm.machine import Machine, MachineConfig
 from anicca.vm.probe import choose_accelerator
 from anicca.vm.qemu import Disk
@@ -25,48 +24,22 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.vm, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
-HOST = """\
-from anicca.declare import Disk, Host, Zfs
-from anicca.declare.services import ssh
-
-host = Host(
-    name="pond",
-    packages=["attr"],
-    components=["contrib"],
-    root=Zfs(),
-    disk=Disk(esp="256M", nix="3G", root="1G"),
-    persist=["/var/lib/kept"],
-    parts=[ssh()],
-)
-"""
-PARAMETERS = "anicca.backend=zfs anicca.rootopts=noatime anicca.mkfs=-O,compression=lz4"
 ZERO = "dd if=/dev/zero of=/dev/vda2 bs=1M 2> /dev/null; "
 
 
 @pytest.fixture(scope="session")
 def host() -> tuple[Path, Path]:
-    """The file of a host with such a root, locked once, and its built system."""
+    """The file of a host with such a root, and its built system."""
     if os.geteuid() != 0:
         pytest.skip("trees are built as root")
-    file = CACHE / "zfs/host.py"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(HOST)
-    anicca("lock", file)
-    with LocalStore.open(CACHE / "store") as store:
-        return file, store.physical(StorePath.parse(anicca("build", file).strip()))
+    return build_pond()
 
 
 @pytest.fixture(scope="session")
 def zfs(bench: Any, host: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The machine of the other tests with that host's kernel and initrd."""
-    _, system = host
-    work = tmp_path_factory.mktemp("zfs")
-    for name in ("kernel", "initrd"):
-        # A link in the store's own terms.
-        target = CACHE / "store" / (system / name).readlink().relative_to("/")
-        process.run(["cp", target, work / name])
-    kernel = KernelFiles(image=work / "kernel", modules=work)
-    return replace(bench, kernel=kernel, initrd=work / "initrd", parameters=f"{bench.parameters} {PARAMETERS}")
+    kernel, initrd = boot_files(host[1], tmp_path_factory.mktemp("zfs"))
+    return replace(bench, kernel=kernel, initrd=initrd, parameters=f"{bench.parameters} {PARAMETERS}")
 
 
 @pytest.fixture(scope="session")
