@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-USR = {"/usr/bin/env": "#!env\n", "/usr/lib/a.so": "lib" * 1000, "/usr/bin/link": "-> env"}
+USR = {
+    "/usr/bin/env": "#!env\n",
+    "/usr/bin/\u00e9": "its name has escapes in JSON",
+    "/usr/lib.d": "sorts before what is in lib, is met after it",
+    "/usr/lib/a.so": "lib" * 1000,
+    "/usr/bin/link": "-> env",
+}
 ETC = {"/passwd": "root:x:0:0::/root:/bin/sh\n", "/group": "root:x:0:\n", "/sub/x": "x\n", "/alias": "-> sub/x"}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from anicca.drift.pool import MOST_PENDING, REQUEST_BYTES, Pool
+from anicca.drift.pool import MOST_PENDING, REQUEST_BYTES, Aside, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,3 +79,27 @@ def test_a_process_that_is_killed_is_an_error_and_so_is_a_bug_in_it() -> None:
         list(pool.run([("a", 1), ("b", 0)]))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_is_found_aside_comes_in_order_and_so_does_what_was_raised() -> None:
+    def found() -> Iterator[int]:
+        yield from range(1000)
+        raise ValueError("no entry")
+
+    got = []
+    with closing(Aside(found)) as aside, pytest.raises(ValueError, match="no entry"):
+        got.extend(aside)
+    assert got == list(range(1000))
+    with closing(Aside(lambda: range(1000))) as aside:
+        assert list(aside) == list(range(1000))
+
+
+def test_a_process_aside_that_is_gone_is_seen_and_one_that_nobody_hears_is_ended() -> None:
+    def killed() -> Iterator[int]:
+        yield 1
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with closing(Aside(killed)) as aside, pytest.raises(OSError, match="ended"):
+        list(aside)
+    with closing(Aside(lambda: iter(int, 1))) as aside:
+        assert next(iter(aside)) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anicca.drift.compare import Around, Tally, compare, compare_lines
 from anicca.drift.entry import FORMATS, Entry, is_below, order, parent
-from anicca.drift.expect import Expectation, Expected
+from anicca.drift.expect import Expectation, Expected, in_walk_order
 from anicca.drift.findings import Findings, from_record, judged, to_record
 from anicca.drift.lines import from_line, path_of, size_of, state_of, to_state, with_time
 
@@ -141,3 +141,14 @@ def test_findings_survive_the_way_from_another_host(before: tuple[Entry, ...], a
 
 def same(findings: Findings) -> list[tuple[bytes, str, int, str]]:
     return sorted((one.drift.path, one.drift.kind, one.drift.mode, one.judgement.name) for one in findings.found)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([b"a", b"a-", b"a.b", b"a0", b"\xff"]), min_size=1, max_size=4)), st.booleans()
+)
+def test_what_is_sorted_by_bytes_comes_in_the_order_of_a_walk(found: list[list[bytes]], walked: bool) -> None:
+    every = {b"/" + b"/".join(parts[:depth]) for parts in found for depth in range(len(parts) + 1)}
+    above = {parent(path) for path in every}
+    given_order = sorted(every, key=order if walked else None)
+    said = [Expected(path, "", kinds=("directory" if path in above else "file",)) for path in given_order]
+    assert [one.path for one in in_walk_order(said)] == sorted(every, key=order)
