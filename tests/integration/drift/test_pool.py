@@ -86,7 +86,7 @@ def test_what_is_found_aside_comes_in_order_and_so_does_what_was_raised() -> Non
         yield from range(1000)
         raise ValueError("no entry")
 
-    got = []
+    got: list[int] = []
     with closing(Aside(found)) as aside, pytest.raises(ValueError, match="no entry"):
         got.extend(aside)
     assert got == list(range(1000))
