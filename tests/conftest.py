@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 settings.register_profile("anicca", deadline=None)
 settings.load_profile("anicca")
 
-LONGEST = "tests/integration/system/"
+DEMO = "tests/vm/demo"
+LONGEST = ("tests/integration/system/", DEMO)
 
 
 def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
@@ -25,8 +26,16 @@ def pytest_collection_modifyitems(items: MutableSequence[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where tests run side by side, those of a folder stay together: they share what is built."""
+    """Where tests run side by side, those of a folder stay together: they share what is built.
+
+    Of virtual machines there are two at once, the demo's and another: each keeps about one processor busy.
+    """
     # Imported where it is there; it has no types.
     scheduling = import_module("xdist.scheduler").LoadScopeScheduling(config, log)
-    scheduling._split_scope = lambda nodeid: nodeid.partition("::")[0].rpartition("/")[0]
+    scheduling._split_scope = _together
     return scheduling
+
+
+def _together(nodeid: str) -> str:
+    folder = nodeid.partition("::")[0].rpartition("/")[0]
+    return "tests/vm" if folder.startswith("tests/vm/") and folder != DEMO else folder
