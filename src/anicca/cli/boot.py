@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,9 @@ from anicca.cli.places import built_here, open_places, place_options, record_of,
 
 if TYPE_CHECKING:
     from anicca.cli.context import Context
+
+HEALTHY = "healthy"
+"""In the directory of this boot's facts: it was found well. A soft reboot is no other boot, and asks again."""
 
 
 @click.command()
@@ -27,6 +31,10 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
 
     It gets three tries: one that is not found healthy in three boots is left for the last good one.
     """
+    healthy_before = Path(places["run"]) / HEALTHY
+    if healthy and system is None and healthy_before.exists():
+        context.print({"plan": []}, "nothing to do")
+        return
     from anicca.errors import UsageError  # noqa: PLC0415 (where used)
     from anicca.system.changes import plan_blessed, plan_next  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
@@ -53,4 +61,6 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
             plan = plan_next(seen, esp, chosen, host.want, current=current_number(host), now=time.time())
         if not dry_run:
             apply(plan, host)
+            if healthy:
+                healthy_before.touch()
     context.print({"plan": [record_of(step) for step in plan]}, sentences(plan) or "nothing to do")

@@ -164,6 +164,12 @@ def test_healthy(host: SmallHost, run: Callable[..., Any]) -> None:
     run("boot", "--healthy")
     (two,) = [one for one in run("generations") if one["number"] == 2]
     assert (two["roles"], two["tries_left"]) == (["running", "booted", "next", "good"], None)
+    # Asked again, as after a soft reboot, it is known: nothing is looked at.
+    (host.places.boot / "loader").rename(host.places.boot / "elsewhere")
+    assert run("boot", "--healthy") == {"plan": []}
+    (host.places.run / "healthy").unlink()
+    with pytest.raises(AniccaError, match="no boot entries"):
+        run("boot", "--healthy")
 
 
 def test_boot_wants_one_thing(run: Callable[..., Any]) -> None:
