@@ -153,7 +153,7 @@ def test_no_process_is_forked_while_there_is_a_thread(host: Path, monkeypatch: p
             examine_deep(host, store, examine(host, report=bars.report), report=bars.report, workers=2)
     finally:
         bars.close()
-    assert len(made) == 3 * 2 + 1
+    assert len(made) >= 1 + 2
     assert set(made) == {1}
 
 
