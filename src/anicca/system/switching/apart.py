@@ -23,6 +23,9 @@ def apart(work: Callable[[], object]) -> None:
     Call it before there are threads. Whatever interrupts this process interrupts the work, which ends in good order.
     """
     reader, writer = os.pipe()
+    # What is not written yet would be written by both.
+    sys.stdout.flush()
+    sys.stderr.flush()
     copy = os.fork()
     if copy == 0:
         _work(work, writer)

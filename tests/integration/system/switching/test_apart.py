@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from anicca.errors import AniccaError, DeclarationError, Fault, Place, RefusedError
-from anicca.process import ProgramError
+from anicca.process import ProgramError, run
 from anicca.system.switching.apart import apart
 
 pytestmark = pytest.mark.integration
@@ -68,6 +69,11 @@ def test_a_full_disk_and_a_bug_of_ours() -> None:
 def test_one_that_is_killed_is_said() -> None:
     with pytest.raises(AniccaError, match="ended with status -9"):
         apart(lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_what_was_printed_before_is_printed_once() -> None:
+    program = "from anicca.system.switching.apart import apart; print('before'); apart(lambda: print('work'))"
+    assert run([sys.executable, "-c", program]).text.split() == ["before", "work"]
 
 
 def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path) -> None:
