@@ -14,7 +14,9 @@ from anicca import errors
 from anicca.errors import AniccaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def apart(work: Callable[[], object]) -> None:
@@ -26,11 +28,14 @@ def apart(work: Callable[[], object]) -> None:
     # What is not written yet would be written by both.
     sys.stdout.flush()
     sys.stderr.flush()
+    # Until somebody is there who passes them on.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     copy = os.fork()
     if copy == 0:
-        _work(work, writer)
-    os.close(writer)
+        _work(work, writer, mask)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(writer)
         with os.fdopen(reader, "rb") as answer:
             raised = answer.read()
     except BaseException:
@@ -46,7 +51,7 @@ def apart(work: Callable[[], object]) -> None:
         raise AniccaError(f"a process of this command ended with status {how}", hint="is memory short?")
 
 
-def _work(work: Callable[[], object], writer: int) -> NoReturn:
+def _work(work: Callable[[], object], writer: int, mask: Collection[int]) -> NoReturn:
     """What the copy does: whatever happens, it ends here."""
     raised = b""
     status = 1
@@ -54,6 +59,7 @@ def _work(work: Callable[[], object], writer: int) -> NoReturn:
         # What a terminal sends to all would interrupt it twice: its own process group gets what we pass on.
         os.setpgid(0, 0)
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             work()
         except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
             raised = pickle.dumps(_portable(error))

@@ -89,7 +89,7 @@ def test_an_interrupt_is_passed_on_and_waited_for(tmp_path: Path) -> None:
     def interrupt() -> None:
         while not started.exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     # Started before the copy is made, it is not in the copy.
     threading.Thread(target=interrupt).start()
