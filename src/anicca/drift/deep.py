@@ -11,7 +11,7 @@ import heapq
 import json
 import os
 import stat
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ from anicca.store.path import StorePath
 from anicca.system.erofs import read_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from anicca.events import Report
@@ -75,11 +75,12 @@ def examine_deep(
         with closing(Aside(partial(_metadata, top, current), polite=True)) as metadata:
             for finding in _damaged(store, objects, sources, report, workers):
                 found.add(finding)
+            sources.add_unread({info.path.basename for info in objects})
             contents = _contents(top, sources.unlike)
             for one in heapq.merge(_told(metadata, tally), contents, key=lambda drift: order(drift.path)):
                 found.add(_suspicious(one, USR))
         etc = in_order(_of_image(top.read(current + b"/etc.erofs")))
-        for one in _compared(_scan(top, ETC, "sha256"), etc, tally):
+        for one in _compared(_scan(top, ETC, "sha256", workers), etc, tally):
             found.add(_suspicious(one, ETC))
     except (OSError, ValueError, KeyError) as error:
         raise AniccaError(f"{root}: cannot be looked at: {error}") from error
@@ -129,6 +130,13 @@ class Sources:
         for one in left:
             self._set_unlike(one, f"{path}{os.fsdecode(one)}")
 
+    def add_unread(self, read: Collection[str]) -> None:
+        """The files of all objects but those that were read: the database may not know all that the system needs."""
+        for name in map(bytes.decode, self._paths):
+            if name not in read:
+                for one in self.of(name):
+                    self._set_unlike(one, f"/nix/store/{name}{os.fsdecode(one)}")
+
     def _set_unlike(self, path: bytes, source: str) -> None:
         self.unlike[path] = self._same + source
 
@@ -138,7 +146,10 @@ def _damaged(
 ) -> Iterator[Finding]:
     """Objects that are not what was registered; files of /usr that are not like theirs are added to the sources."""
     top, _ = open_view(sources.top + USR)
-    with closing(Pool(partial(_verified, sources, top), workers or os.cpu_count() or 1, polite=True)) as pool:
+    with ExitStack() as stack:
+        stack.callback(os.close, top)
+        pool = Pool(partial(_verified, sources, top), workers or os.cpu_count() or 1, polite=True)
+        stack.callback(pool.close)
         # After the processes were made: it may show itself by a thread.
         report(events.Started(task=TASK, total=len(objects), unit="objects"))
         # The largest first, one at a time: the last to end is a small one.
@@ -154,7 +165,6 @@ def _damaged(
                 kind, now = wrong
                 drift = Drift(os.fsencode(str(info.path)), kind, was=str(info.nar_hash), now=now, origin="the store")
                 yield Finding(drift, Judgement(SUSPICIOUS, WHY[kind]))
-    os.close(top)
     report(events.Finished(task=TASK, note=f"{len(objects)} objects"))
 
 
@@ -216,11 +226,10 @@ def _contents(root: Root, unlike: Mapping[bytes, str]) -> Iterator[Drift]:
             yield from compare(expectation, [entry])
 
 
-def _scan(root: Root, directory: bytes, want: str | None) -> Scan:
+def _scan(root: Root, directory: bytes, want: str | None, workers: int = 0) -> Scan:
     """A scan of a mounted directory that has not begun."""
-    return Scan(
-        root.top + directory, Options(want=want, leave=_kept_below(root, directory), cross_mounts=False, polite=True)
-    )
+    kept = _kept_below(root, directory)
+    return Scan(root.top + directory, Options(want=want, leave=kept, cross_mounts=False, workers=workers, polite=True))
 
 
 def _compared(scan: Scan, expected: Iterable[Expected], tally: Tally) -> Iterator[Drift]:
@@ -229,7 +238,7 @@ def _compared(scan: Scan, expected: Iterable[Expected], tally: Tally) -> Iterato
     expectation = Expectation(ORIGIN, expected, mounts=kept, below=tuple(kept))
     around = seen_around(scan)._replace(visited=())
     for drift in compare(expectation, scan, around, tally):
-        if drift.kind == ADDED and stat.S_ISREG(drift.mode) and not drift.digest:
+        if drift.kind == ADDED and stat.S_ISREG(drift.mode) and not (drift.digest or drift.hidden):
             # Nobody expects it, so nobody asked for its content.
             entry = look_at(scan.root, drift.path, "sha256")
             yield drift if entry is None else drift._replace(digest=entry.digest)

@@ -221,7 +221,10 @@ def _tell(answers: int, found: Callable[[], Iterable[Any]], *, polite: bool) -> 
         wrong = b""
     except Exception as error:  # noqa: BLE001 (raised again by our parent)
         error.add_note(traceback.format_exc())
-        wrong = pickle.dumps(error)
+        try:
+            wrong = pickle.dumps(error)
+        except Exception:  # noqa: BLE001 (whatever an error holds: what it says is told)
+            wrong = pickle.dumps(RuntimeError(traceback.format_exc()))
     _write(answers, marshal.dumps(([], wrong)))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 import threading
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.system.switching.small import write_tree
@@ -50,7 +52,7 @@ def host(tmp_path: Path) -> Path:
         (system / "spec.json").write_text(json.dumps({"name": "h", "files": {}, "units": {}}))
         process.run(["mkfs.erofs", "--quiet", "-T1", "--all-root", system / "etc.erofs", tmp_path / "etc"])
         lines = [("/usr", "directory"), ("/usr/bin", "directory"), ("/usr/lib", "directory")]
-        records = [
+        records: list[dict[str, Any]] = [
             *({"path": path, "kind": kind, "mode": "0755", "user": "root", "group": "root"} for path, kind in lines),
             {"path": "/usr/lib/empty", "kind": "file", "mode": "0644", "user": "root", "group": "root", "size": 0},
         ]
@@ -60,7 +62,7 @@ def host(tmp_path: Path) -> Path:
                 records.append({**record, "kind": "symlink", "target": content[3:]})
             else:
                 records.append({**record, "kind": "file", "source": f"{package}{path}", "size": len(content)})
-        records.sort(key=lambda one: os.fsencode(str(one["path"])))
+        records.sort(key=lambda one: os.fsencode(one["path"]))
         text = "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in records)
         (system / "manifest.jsonl").write_text(text)
         found = store.add_path("system-h", system, references=[package])
@@ -100,6 +102,14 @@ def test_a_changed_object_is_found_and_one_that_is_gone(host: Path) -> None:
     assert found(host) == {(f"/nix/store/{package.name}", "content"), ("/usr/lib/a.so", "content")}
     process.run(["rm", "-rf", package])
     assert (f"/nix/store/{package.name}", "removed") in found(host)
+
+
+def test_a_file_is_read_whatever_the_database_says_of_its_object(host: Path) -> None:
+    env = host / "usr/bin/env"
+    env.write_text("#!evl\n")
+    with closing(sqlite3.connect(host / "nix/var/nix/db/db.sqlite", isolation_level=None)) as db:
+        db.execute("delete from Refs")
+    assert found(host) == {("/usr/bin/env", "content")}
 
 
 def test_all_that_is_not_as_declared_below_usr_and_etc_is_found(host: Path) -> None:
