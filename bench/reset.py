@@ -23,6 +23,8 @@ from anicca.roots.facts import parse_facts
 KINDS = ("btrfs", "overlay:ext4", "overlay:xfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs", "tmpfs")
 FILES = "for d in $(seq {hundreds}); do mkdir d$d; cd d$d; for n in $(seq 100); do echo x > $n; done; cd ..; done; sync"
 
+MEMORY_MIB = 2048
+"""With less, nilfs2 ends for want of memory at 100,000 files."""
 GUESTS = {kind: f"anicca.backend={kind} anicca.rootopts=" for kind in ("f2fs", "nilfs2")} | {"zfs": PARAMETERS}
 """What is measured in a guest, and what the guard is told of it."""
 SCRIPT = r"""
@@ -86,9 +88,9 @@ def measure_in_guest(work: Path, kind: str, counts: list[int], rounds: int) -> d
     script = script.replace("@COUNTS@", " ".join(map(str, counts)))
     if kind == "zfs":
         kernel, initrd = boot_files(build_pond()[1], work)
-        words = run_in_initrd(script, kernel=kernel, initrd=initrd, volume=volume, seconds=3000)
+        words = run_in_initrd(script, kernel=kernel, initrd=initrd, volume=volume, seconds=3000, memory_mib=MEMORY_MIB)
     else:
-        words = run_alone(script, work=work, volume=volume, seconds=3000)
+        words = run_alone(script, work=work, volume=volume, seconds=3000, memory_mib=MEMORY_MIB)
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
     for line in words:
         what, _, facts = line.partition(" ")

@@ -255,9 +255,9 @@ def _found_roots(question: _Question, ask: Ask) -> list[tuple[str, str]]:
 
 def _live_paths(question: _Question, ask: Ask) -> set[str]:
     from anicca.store.collecting import reached  # noqa: PLC0415 (where used)
-    from anicca.store.holders import everything  # noqa: PLC0415
+    from anicca.store.holders import read_roots  # noqa: PLC0415
 
-    working, held = everything(question.state_dir, question.store_dir)
+    working, held = read_roots(question.state_dir, question.store_dir)
     roots = working.union(path for _source, path in held)
     return reached(ask, roots, keep_derivations=True, keep_outputs=False)
 

@@ -107,7 +107,7 @@ class Collector:
             os.close(self._gc_fd)
 
     def _find_live(self, *, keep_derivations: bool, keep_outputs: bool) -> set[str]:
-        temporary, held = holders.everything(self._state_dir, self._store_dir, tidy=True)
+        temporary, held = holders.read_roots(self._state_dir, self._store_dir, tidy=True)
         roots = temporary.union(path for _source, path in held)
         live = reached(self._ask, roots, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
         with self._server.lock:

@@ -36,7 +36,7 @@ def live_paths(
     db = store.reading()
     if db is None:
         return set()
-    working, held = holders.everything(str(store.state_dir), str(store.store_dir))
+    working, held = holders.read_roots(str(store.state_dir), str(store.store_dir))
     roots = working.union(path for source, path in held if source not in without)
     live = reached(db.ask, roots, keep_derivations=keep_derivations, keep_outputs=keep_outputs)
     return set(map(parse, live))

@@ -20,7 +20,7 @@ _NAME = NAME.encode()
 _BASENAME_BYTES = 244
 
 
-def everything(state_dir: str, store_dir: str, *, tidy: bool = False) -> tuple[set[str], list[tuple[str, str]]]:
+def read_roots(state_dir: str, store_dir: str, *, tidy: bool = False) -> tuple[set[str], list[tuple[str, str]]]:
     """What processes are working on, as `temporary`, and what is held, as `held`.
 
     In this order: whoever makes a link and lets go of its temporary root meanwhile is seen with one of them.

@@ -325,7 +325,9 @@ exec > /dev/ttyS1 2>&1
 """
 
 
-def run_alone(script: str, *, work: Path, volume: Path, seconds: float, count: bool = False) -> list[str]:
+def run_alone(
+    script: str, *, work: Path, volume: Path, seconds: float, count: bool = False, memory_mib: int = 768
+) -> list[str]:
     """What a script says that runs in our initrd instead of systemd, with a volume as /dev/vda. For benches.
 
     With `count` the guest's clock counts instructions (8 ns each) instead of time.
@@ -333,11 +335,26 @@ def run_alone(script: str, *, work: Path, volume: Path, seconds: float, count: b
     tree = make_tree()
     make_initrd(tree, work / "ours")
     kernel = find_kernel(tree)
-    return run_in_initrd(script, kernel=kernel, initrd=work / "ours", volume=volume, seconds=seconds, count=count)
+    return run_in_initrd(
+        script,
+        kernel=kernel,
+        initrd=work / "ours",
+        volume=volume,
+        seconds=seconds,
+        count=count,
+        memory_mib=memory_mib,
+    )
 
 
 def run_in_initrd(
-    script: str, *, kernel: KernelFiles, initrd: Path, volume: Path, seconds: float, count: bool = False
+    script: str,
+    *,
+    kernel: KernelFiles,
+    initrd: Path,
+    volume: Path,
+    seconds: float,
+    count: bool = False,
+    memory_mib: int = 768,
 ) -> list[str]:
     """What a script says that runs in any initrd with busybox instead of its init. See `run_alone`."""
     content = initrd.read_bytes()
@@ -355,7 +372,7 @@ def run_in_initrd(
         ),
         disks=(Disk(path=volume),),
         serials=(SerialFile(path=console), SerialFile(path=words)),
-        memory_mib=2048,
+        memory_mib=memory_mib,
         cpus=1,
         reboots=False,
     )
