@@ -79,8 +79,8 @@ while True:
                 # about to go (gc.cc, `pending`): of the others, one made a root in between goes all the same.
                 try:
                     build(store, [b], builders={"builtin:make": make}, jobs=2)
-                except AniccaError as error:
-                    if f"{text}: not valid, though something" not in str(error):
+                except (AniccaError, FileNotFoundError) as error:
+                    if text.basename not in str(error):
                         raise
             elif what == "gc":
                 collect(store, max_freed_bytes=draw.choice([None, 100_000]))
