@@ -148,13 +148,12 @@ def _live(
     host: HostPlaces, old: System, new: System, plan: LivePlan, *, confirm_within: float | None, report: Report
 ) -> Iterator[None]:
     """Go live; how that ends, with what is done in there, is written down."""
-    from anicca.drift.keep import adopt  # noqa: PLC0415 (where used)
     from anicca.system.switching.live import failed_units, stops, try_live  # noqa: PLC0415 (where used)
     from anicca.system.switching.trial import noted  # noqa: PLC0415 (where used)
 
     # It may have to go back to what no generation has.
     host.store.protect((old.path,))
-    keep, failed = partial(adopt, Path("/")), failed_units()
+    failed = failed_units()
     with noted(host.run, old, new, stops=stops(plan), failed=failed):
         try_live(
             host,
@@ -162,11 +161,18 @@ def _live(
             new,
             plan,
             failed_before=failed,
-            adopt=keep,
+            adopt=_adopt,
             confirm_seconds=confirm_within,
             report=report,
         )
         yield
+
+
+def _adopt(path: str) -> None:
+    """Copy what is at a path of the root to where it is kept from now on."""
+    from anicca.drift.keep import adopt  # noqa: PLC0415 (most switches move nothing)
+
+    adopt(Path("/"), path)
 
 
 def _runs(run: Path, system: str) -> bool:

@@ -227,17 +227,12 @@ class _Planner:
             again, again_softly = self.reasons(before, after, one)
             if not again and not again_softly:
                 continue
-            reason = waiting(name) or next(filter(None, map(waiting, self._holders(after))), None)
+            holders = filter(None, map(self.new.get, self._holders(after)))
+            reason = next(filter(None, map(stays, (after, *holders))), None)
             soft = not again and (after.value("ExecReload") is not None or kind == ".mount")
             action = Action(unit=name, why=(*again, *again_softly))
             if reason is not None:
                 waits.append(Action(unit=name, why=(*action.why, reason)))
-            elif after.value("X-RestartIfChanged", "Unit") is not None and not is_yes(
-                after.value("X-RestartIfChanged", "Unit")
-            ):
-                waits.append(Action(unit=name, why=(*action.why, "its text says X-RestartIfChanged=no")))
-            elif is_yes(after.value("RefuseManualStop", "Unit")):
-                waits.append(Action(unit=name, why=(*action.why, "it refuses to be stopped by hand")))
             elif soft and one.is_up:
                 reload.append(action)
             else:
@@ -341,7 +336,9 @@ def opened_at_start(unit: Unit, changed: Changed, maps: frozenset[str]) -> froze
 
     `maps` is what its processes have mapped now.
     """
-    return loaded(unit, changed) | files_read(unit, changed) | maps
+    opened = loaded(unit, changed) | files_read(unit, changed) | maps
+    # A command line may name data as well, and there may be much of it.
+    return frozenset(path for path in opened if path.startswith(("/usr/", "/etc/")))
 
 
 def text_changes(before: Unit, after: Unit) -> list[str]:
@@ -355,6 +352,16 @@ def text_changes(before: Unit, after: Unit) -> list[str]:
         return []
     keys = {key for _section, key, _value in set(one) ^ set(other)}
     return [f"{', '.join(sorted(keys)) or 'the order of its settings'} changed"]
+
+
+def stays(unit: Unit) -> str | None:
+    """Why a unit that runs is not restarted, whatever changed; None if it may be."""
+    told = unit.value("X-RestartIfChanged", "Unit")
+    if told is not None and not is_yes(told):
+        return f"the text of {unit.name} says X-RestartIfChanged=no"
+    if is_yes(unit.value("RefuseManualStop", "Unit")):
+        return f"{unit.name} refuses to be stopped by hand"
+    return waiting(unit.name)
 
 
 def waiting(name: str) -> str | None:

@@ -8,7 +8,12 @@ from anicca import process
 from anicca.declare import lower
 from anicca.system import diff
 
-SHOW = "import sys, anicca.system.live, anicca.system.switching.host; print(*sorted(sys.modules))"
+SHOW = """
+import sys
+import anicca.cli.switch, anicca.system.changes, anicca.system.live
+from anicca.system.switching import esp, host, live, moving, systemd, trial
+print(*sorted(sys.modules))
+"""
 
 
 def test_to_go_live_takes_nothing_of_what_declares_or_builds() -> None:

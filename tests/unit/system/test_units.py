@@ -160,6 +160,13 @@ def test_the_socket_of_what_is_never_stopped_waits_with_it() -> None:
     assert plan(old, new, "dbus.socket") == {"restart": ["dbus.socket"]}
 
 
+@pytest.mark.parametrize("word", ["X-RestartIfChanged=no", "RefuseManualStop=yes"])
+def test_the_socket_of_what_asks_to_be_left_alone_waits_with_it(word: str) -> None:
+    text = f"[Unit]\n{word}\n{SERVICE}"
+    old, new = (system("d.socket", d_socket=f"[Socket]\nListenStream={port}\n", d_service=text) for port in (1, 2))
+    assert plan(old, new, "d.socket", "d.service") == {"waits": ["d.socket"]}
+
+
 def test_a_service_started_by_a_socket_that_is_gone_stops() -> None:
     old = system("d.socket", d_socket="[Socket]\nListenStream=1\n", d_service=SERVICE)
     new = system("", d_socket="[Socket]\nListenStream=1\n", d_service=SERVICE)

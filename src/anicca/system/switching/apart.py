@@ -58,6 +58,8 @@ def _work(work: Callable[[], object], writer: int, mask: Collection[int]) -> NoR
     try:
         # What a terminal sends to all would interrupt it twice: its own process group gets what we pass on.
         os.setpgid(0, 0)
+        # Shells have their background jobs ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             work()

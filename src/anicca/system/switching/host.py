@@ -256,6 +256,8 @@ def keep_built(store: LocalStore, run: Path, system: StorePath, tools: StorePath
 
     From the generation that is made of it on, both stay as long as that does: the next build needs the same tools.
     """
+    # Those of the build before are not this one's.
+    (run / TOOLS).unlink(missing_ok=True)
     store.add_indirect_root(run / BUILT, system)
     # What a host was built with elsewhere is not here.
     if store.is_valid(tools):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from anicca.system.erofs import ImageEntry
 
+READ_AHEAD_BYTES = 256 << 20
+
 
 def do(
     step: PathStep,
@@ -48,12 +50,22 @@ def do(
 
 
 def read_ahead(paths: Iterable[str]) -> None:
-    """Have the kernel read files, and what lies in directories, so that who opens them next waits for no disk."""
+    """Have the kernel read files, and what lies in directories, so that who opens them next waits for no disk.
+
+    Up to `READ_AHEAD_BYTES`: more would take from others what they have in memory.
+    """
+    left = READ_AHEAD_BYTES
     for path in paths:
         names = [os.path.join(top, name) for top, _, files in os.walk(path) for name in files]  # noqa: PTH118 (texts)
         for name in names or [path]:
             # What is not there, or is no file, need not be read.
             with suppress(OSError):
+                status = os.stat(name)  # noqa: PTH116 (text)
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                left -= status.st_size
+                if left < 0:
+                    return
                 fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
                 try:
                     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)

@@ -11,6 +11,7 @@ from tests.integration.system.switching.small import SmallHost, SystemText
 
 from anicca import process
 from anicca.errors import AniccaError, RefusedError
+from anicca.store import StorePath
 from anicca.store import gc as store_gc
 from anicca.system.boot import Copy, Write, _named
 from anicca.system.changes import Change, NoteGood, plan_blessed, plan_forgetting, plan_next, plan_return
@@ -212,6 +213,15 @@ def test_a_manifest_tells_where_a_system_built_here_was_declared(host: SmallHost
     later = read_manifest(host.places, host.add(SystemText(initrd="initrd 3")))
     assert later is not None
     assert "origins" not in later
+
+
+def test_what_was_built_elsewhere_gets_no_tools_of_another_build(host: SmallHost) -> None:
+    places, store = host.places, host.places.store
+    here, elsewhere = (host.workshop.system(SystemText(initrd=f"initrd {word}")) for word in "ab")
+    keep_built(store, places.run, here, host.workshop.system(SystemText(name="tools")))
+    keep_built(store, places.run, elsewhere, StorePath.parse(f"/nix/store/{'0' * 32}-tools"))
+    host.add(SystemText(initrd="initrd b"))
+    assert list((store.state_dir / "gcroots").glob("anicca-tools-*")) == []
 
 
 def test_what_built_a_generation_here_stays_with_it(host: SmallHost) -> None:

