@@ -105,8 +105,10 @@ def built_here(context: Context, text: str, *, run: Path) -> str:
     A copy of this process builds it, which alone sees the store writable. What is built changes no host.
     """
     file = Path(text)
-    if file.suffix != ".py" or not file.is_file():
+    if file.suffix != ".py":
         return text
+    if not file.is_file():
+        raise UsageError(f"{text}: there is no such file", hint="name the file that declares this host")
     if os.geteuid() != 0 and context.store_root is None:
         raise AniccaError(f"{file}: what a host becomes is built in its own store, which takes root", hint="use sudo")
     from anicca.cli.context import plan_host  # noqa: PLC0415 (where used)

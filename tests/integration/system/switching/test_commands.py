@@ -85,6 +85,9 @@ def test_a_switch_takes_the_declaration_of_this_folder(
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UsageError, match="a system is needed"):
         run("switch", "--dry-run")
+    for command in ("switch", "boot", "test"):
+        with pytest.raises(UsageError, match=r"^other\.py: there is no such file$"):
+            run(command, "other.py")
     (tmp_path / "here/host.py").touch()
     running = str(look(host.places).running)
     monkeypatch.setattr("anicca.cli.switch.built_here", lambda _context, text, **_: {"host.py": running}[text])
