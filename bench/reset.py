@@ -18,6 +18,7 @@ from tests.integration.roots.volumes import open_host
 from tests.vm.roots.guest import make_tree, run_alone, run_in_initrd
 from tests.vm.roots.pond import PARAMETERS, boot_files, build_pond
 
+from anicca import process
 from anicca.roots.facts import parse_facts
 
 KINDS = ("btrfs", "overlay:ext4", "overlay:xfs", "afresh:ext4", "afresh:xfs", "afresh:btrfs", "tmpfs")
@@ -28,7 +29,7 @@ MEMORY_MIB = 2048
 GUESTS = {kind: f"anicca.backend={kind} anicca.rootopts=" for kind in ("f2fs", "nilfs2")} | {"zfs": PARAMETERS}
 """What is measured in a guest, and what the guard is told of it."""
 SCRIPT = r"""
-echo "anicca.root=/dev/vda @PARAMETERS@" > /run/cmdline
+echo "anicca.root=@ROOT@ @PARAMETERS@" > /run/cmdline
 export ANICCA_CMDLINE=/run/cmdline
 modprobe -a -q nilfs2 overlay zfs
 guard() {
@@ -85,8 +86,11 @@ def measure_in_guest(work: Path, kind: str, counts: list[int], rounds: int) -> d
     with volume.open("wb") as file:
         file.truncate(2 << 30)
     script = SCRIPT.replace("@PARAMETERS@", GUESTS[kind]).replace("@ROUNDS@", str(rounds))
+    script = script.replace("@ROOT@", "/dev/vda1" if kind == "zfs" else "/dev/vda")
     script = script.replace("@COUNTS@", " ".join(map(str, counts)))
     if kind == "zfs":
+        # zpool makes partitions of its own on what is none.
+        process.run(["sfdisk", "--quiet", volume], stdin=b'label: gpt\nname="root"\n')
         kernel, initrd = boot_files(build_pond()[1], work)
         words = run_in_initrd(script, kernel=kernel, initrd=initrd, volume=volume, seconds=3000, memory_mib=MEMORY_MIB)
     else:
