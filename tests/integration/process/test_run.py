@@ -126,6 +126,8 @@ def test_the_signals_of_the_command_line_end_what_it_started(tmp_path: Path) -> 
             assert child.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        # It runs before `Popen` has returned: interrupted there, nobody would know of it.
+        time.sleep(0.5)
         os.kill(child.pid, sign)
         assert child.wait(20) == 130, log.read_text()
         assert not alive_with(marked)
