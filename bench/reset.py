@@ -26,10 +26,14 @@ FILES = "for d in $(seq {hundreds}); do mkdir d$d; cd d$d; for n in $(seq 100); 
 
 MEMORY_MIB = 2048
 """With less, nilfs2 ends for want of memory at 100,000 files."""
-GUESTS = {kind: f"anicca.backend={kind} anicca.rootopts=" for kind in ("f2fs", "nilfs2")} | {"zfs": PARAMETERS}
+GUESTS = {
+    **{kind: f"anicca.root=/dev/vda anicca.backend={kind} anicca.rootopts=" for kind in ("f2fs", "nilfs2")},
+    # zpool makes partitions of its own on what is none.
+    "zfs": f"anicca.root=/dev/vda1 {PARAMETERS}",
+}
 """What is measured in a guest, and what the guard is told of it."""
 SCRIPT = r"""
-echo "anicca.root=@ROOT@ @PARAMETERS@" > /run/cmdline
+echo "@PARAMETERS@" > /run/cmdline
 export ANICCA_CMDLINE=/run/cmdline
 modprobe -a -q nilfs2 overlay zfs
 guard() {
@@ -86,10 +90,8 @@ def measure_in_guest(work: Path, kind: str, counts: list[int], rounds: int) -> d
     with volume.open("wb") as file:
         file.truncate(2 << 30)
     script = SCRIPT.replace("@PARAMETERS@", GUESTS[kind]).replace("@ROUNDS@", str(rounds))
-    script = script.replace("@ROOT@", "/dev/vda1" if kind == "zfs" else "/dev/vda")
     script = script.replace("@COUNTS@", " ".join(map(str, counts)))
     if kind == "zfs":
-        # zpool makes partitions of its own on what is none.
         process.run(["sfdisk", "--quiet", volume], stdin=b'label: gpt\nname="root"\n')
         kernel, initrd = boot_files(build_pond()[1], work)
         words = run_in_initrd(script, kernel=kernel, initrd=initrd, volume=volume, seconds=3000, memory_mib=MEMORY_MIB)

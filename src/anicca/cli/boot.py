@@ -31,11 +31,14 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
 
     It gets three tries: one that is not found healthy in three boots is left for the last good one.
     """
+    from anicca.errors import UsageError  # noqa: PLC0415 (where used)
+
+    if (system is None) != healthy:
+        raise UsageError("a system is needed, or --healthy")
     healthy_before = Path(places["run"]) / HEALTHY
-    if healthy and system is None and healthy_before.exists():
+    if healthy and healthy_before.exists():
         context.print({"plan": []}, "nothing to do")
         return
-    from anicca.errors import UsageError  # noqa: PLC0415 (where used)
     from anicca.system.changes import plan_blessed, plan_next  # noqa: PLC0415 (where used)
     from anicca.system.switching.esp import read_esp  # noqa: PLC0415 (where used)
     from anicca.system.switching.host import (  # noqa: PLC0415 (where used)
@@ -46,8 +49,6 @@ def boot(context: Context, /, *, system: str | None, dry_run: bool, force: bool,
         look,
     )
 
-    if (system is None) != healthy:
-        raise UsageError("a system is needed, or --healthy")
     system = None if system is None else built_here(context, system, run=places["run"])
     with open_places(context, **places, changes_for="boot") as host:
         esp = read_esp(host.boot)

@@ -31,7 +31,7 @@ from anicca.drift.rules import SUSPICIOUS, Judgement
 from anicca.drift.scan import Options, Scan, look_at
 from anicca.drift.view import open_view
 from anicca.errors import AniccaError
-from anicca.store.path import StorePath
+from anicca.store.path import STORE_DIR, StorePath
 from anicca.system.erofs import read_image
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 USR, ETC = b"/usr", b"/etc"
 IN_USR = (b'{"path":"/usr/', b'{"path":"/usr"')
 PATH_AT = len(b'{"path":"')
-SOURCE = b'"source":"/nix/store/'
+SOURCE = b'"source":"%b/' % STORE_DIR.encode()
 ORIGIN = "the system"
 TASK = "verify the store's objects"
 WHY = {
@@ -125,17 +125,16 @@ class Sources:
         """The paths that an object has in /usr."""
         return set(bytes(self._paths.get(name.encode(), b"")).split(b"\0")) - {b""}
 
-    def add_unlike(self, path: StorePath, left: Iterable[bytes]) -> None:
+    def add_unlike(self, name: str, left: Iterable[bytes]) -> None:
         """Files that are not known to have the content that an object has at their paths."""
         for one in left:
-            self._set_unlike(one, f"{path}{os.fsdecode(one)}")
+            self._set_unlike(one, f"{STORE_DIR}/{name}{os.fsdecode(one)}")
 
     def add_unread(self, read: Collection[str]) -> None:
         """The files of all objects but those that were read: the database may not know all that the system needs."""
         for name in map(bytes.decode, self._paths):
             if name not in read:
-                for one in self.of(name):
-                    self._set_unlike(one, f"/nix/store/{name}{os.fsdecode(one)}")
+                self.add_unlike(name, self.of(name))
 
     def _set_unlike(self, path: bytes, source: str) -> None:
         self.unlike[path] = self._same + source
@@ -160,7 +159,7 @@ def _damaged(
         for done, (info, (wrong, left)) in enumerate(pool.run(asked), 1):
             if done % 10 == 0:
                 report(events.Advanced(task=TASK, done=done))
-            sources.add_unlike(info.path, left)
+            sources.add_unlike(info.path.basename, left)
             if wrong is not None:
                 kind, now = wrong
                 drift = Drift(os.fsencode(str(info.path)), kind, was=str(info.nar_hash), now=now, origin="the store")

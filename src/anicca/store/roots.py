@@ -21,13 +21,10 @@ def indirect_root_name(link: Path) -> str:
     return base32.encode(hashlib.sha1(os.fsencode(link), usedforsecurity=False).digest())
 
 
-def find_roots(store: LocalStore, *, tidy: bool = False) -> dict[StorePath, set[str]]:
-    """Valid objects that are roots, each with what makes it one: a link, or `{proc/<pid>/…}`.
-
-    `tidy` removes entries of `gcroots/auto` whose link is gone.
-    """
+def find_roots(store: LocalStore) -> dict[StorePath, set[str]]:
+    """Valid objects that are roots, each with what makes it one: a link, or `{proc/<pid>/…}`."""
     found: dict[StorePath, set[str]] = {}
-    for source, text in held(str(store.state_dir), str(store.store_dir), tidy=tidy):
+    for source, text in held(str(store.state_dir), str(store.store_dir)):
         found.setdefault(StorePath.parse(text), set()).add(source)
     valid = store.valid(found)
     return {path: sources for path, sources in found.items() if path in valid}
