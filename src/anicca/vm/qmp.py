@@ -24,7 +24,7 @@ class Qmp:
     def __init__(self, path: Path, *, is_alive: Callable[[], bool], timeout_seconds: float = 15) -> None:
         self._socket = _connect(path, is_alive, timeout_seconds)
         self._rest = b""
-        self._events: list[str] = []
+        self._events: list[dict[str, Any]] = []
         deadline = time.monotonic() + timeout_seconds
         self._receive(deadline)  # the greeting
         self.execute("qmp_capabilities", timeout_seconds=timeout_seconds)
@@ -43,7 +43,7 @@ class Qmp:
         while True:
             answer = self._receive(deadline)
             if "event" in answer:
-                self._events.append(answer["event"])
+                self._events.append(answer)
             elif "error" in answer:
                 raise QmpError(f"QEMU: {command}: {answer['error'].get('desc', 'refused')}")
             else:
@@ -54,14 +54,17 @@ class Qmp:
         self.execute("query-status")
         self._events.clear()
 
-    def wait_for_event(self, name: str, *, timeout_seconds: float) -> None:
-        """Return when QEMU has sent this event; raises `QmpError` if it does not in time."""
+    def wait_for_event(self, name: str, *, timeout_seconds: float) -> dict[str, Any]:
+        """The data of this event, as soon as QEMU has sent it; raises `QmpError` if it does not in time."""
         deadline = time.monotonic() + timeout_seconds
-        while name not in self._events:
+        while True:
+            for event in self._events:
+                if event["event"] == name:
+                    self._events.remove(event)
+                    return dict(event.get("data", {}))
             answer = self._receive(deadline)
             if "event" in answer:
-                self._events.append(answer["event"])
-        self._events.remove(name)
+                self._events.append(answer)
 
     def close(self) -> None:
         """Hang up."""

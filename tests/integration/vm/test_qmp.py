@@ -74,6 +74,14 @@ def test_events_during_a_command_are_kept(qemu: FakeQemu, qmp: Qmp) -> None:
         qmp.wait_for_event("RESET", timeout_seconds=0.1)
 
 
+def test_an_event_has_data(qemu: FakeQemu, qmp: Qmp) -> None:
+    event = {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-reset"}}
+    qemu.answers["x"] = [{"event": "STOP"}, event, {"return": {}}]
+    qmp.execute("x")
+    assert qmp.wait_for_event("SHUTDOWN", timeout_seconds=0.1) == event["data"]
+    assert qmp.wait_for_event("STOP", timeout_seconds=0.1) == {}
+
+
 def test_old_events_can_be_forgotten(qemu: FakeQemu, qmp: Qmp) -> None:
     qemu.answers["query-status"] = [{"event": "RESET"}, {"return": {}}]
     qmp.forget_events()
